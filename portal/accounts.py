@@ -1,0 +1,11 @@
+"""How people sign in: by invitation only."""
+
+from allauth.account.adapter import DefaultAccountAdapter
+from django.http import HttpRequest
+
+
+class AccountAdapter(DefaultAccountAdapter):
+    """allauth with its sign-up closed: an administrator invites (`registry.actions.people`)."""
+
+    def is_open_for_signup(self, request: HttpRequest) -> bool:
+        return False

@@ -1,0 +1,19 @@
+"""The project's own two app configurations."""
+
+from django.apps import AppConfig
+from django.contrib.admin.apps import AdminConfig
+
+
+class PortalAdminConfig(AdminConfig):
+    """Django's admin, behind our own door."""
+
+    default_site = "portal.admin.PortalAdminSite"
+
+
+class PortalConfig(AppConfig):
+    """Pages, commands and the periodic tick."""
+
+    name = "portal"
+
+    def ready(self) -> None:
+        from portal import checks  # noqa: F401, PLC0415 - registers the system checks
