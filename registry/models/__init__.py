@@ -1,0 +1,29 @@
+"""The list of what we record."""
+
+from registry.models.accounts import ApiKey, KeyAction, Role, RoleGrant, User
+from registry.models.approvals import Decision, ReleaseRequest
+from registry.models.audit import AuditEvent, AuditHead
+from registry.models.catalog import CheckResult, Dataset, ModelVersion, RegisteredModel, Risk, Task
+from registry.models.releases import PRODUCTION, Environment, Freeze, Release
+
+__all__ = [
+    "PRODUCTION",
+    "ApiKey",
+    "AuditEvent",
+    "AuditHead",
+    "CheckResult",
+    "Dataset",
+    "Decision",
+    "Environment",
+    "Freeze",
+    "KeyAction",
+    "ModelVersion",
+    "RegisteredModel",
+    "Release",
+    "ReleaseRequest",
+    "Risk",
+    "Role",
+    "RoleGrant",
+    "Task",
+    "User",
+]

@@ -1,0 +1,225 @@
+"""What is known about models: the question, its data, its versions and what was checked."""
+
+import secrets
+from collections.abc import Iterable
+from typing import Any
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.core.validators import RegexValidator
+from django.db import models
+from django.db.models import Q
+from django.urls import reverse
+from django.utils.translation import gettext_lazy as _
+
+from registry.models.accounts import Role
+from registry.schema import Schema
+
+#: These roles govern every model; the others see what is shared with them.
+SEES_ALL = frozenset({Role.APPROVER, Role.OPERATOR, Role.AUDITOR, Role.ADMIN})
+
+
+class Task(models.TextChoices):
+    CLASSIFICATION = "classification", _("Classification")
+    REGRESSION = "regression", _("Regression")
+
+
+class Risk(models.TextChoices):
+    """How much harm a wrong answer does; decides how many approvers are needed."""
+
+    LOW = "low", _("Low")
+    MEDIUM = "medium", _("Medium")
+    HIGH = "high", _("High")
+
+
+class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
+    def visible_to(self, user: Any) -> "RegisteredModelQuerySet":
+        """Models this person may know of: all for those who govern, else shared or owned ones."""
+        if not user.is_authenticated or not user.roles:
+            return self.none()
+        if user.roles & SEES_ALL:
+            return self
+        shared = Q(groups=None) | Q(groups__in=user.groups.all()) | Q(owners=user)
+        return self.filter(pk__in=self.model._base_manager.filter(shared).values("pk"))
+
+
+class RegisteredModel(models.Model):
+    """A named question that the business asks, with its owners and its rules."""
+
+    slug = models.CharField(
+        _("short name"),
+        max_length=60,
+        unique=True,
+        validators=[RegexValidator(r"^[a-z0-9]+(-[a-z0-9]+)*\Z", _("Use lower-case letters, digits and hyphens."))],
+    )
+    name = models.CharField(_("name"), max_length=120)
+    question = models.CharField(_("question"), max_length=200, blank=True)
+    description = models.TextField(_("description"), max_length=4000, blank=True)
+    task = models.CharField(_("task"), max_length=14, choices=Task)
+    risk = models.CharField(_("risk"), max_length=6, choices=Risk, default=Risk.MEDIUM)
+    owners = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="owned_models", blank=True)
+    groups = models.ManyToManyField(Group, related_name="registered_models", blank=True)
+    policy = models.JSONField(default=dict, blank=True)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = RegisteredModelQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("model")
+        ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(condition=Q(task__in=Task.values), name="registry_task_known"),
+            models.CheckConstraint(condition=Q(risk__in=Risk.values), name="registry_risk_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("model-detail", args=[self.slug])
+
+    @property
+    def approvals_needed(self) -> int:
+        return 2 if self.risk == Risk.HIGH else 1
+
+    def is_owned_by(self, user: Any) -> bool:
+        return self.owners.filter(pk=user.pk).exists()
+
+
+def dataset_id() -> str:
+    return f"d_{secrets.token_hex(8)}"
+
+
+class Dataset(models.Model):
+    """An immutable table, known by its SHA-256: what a model learned from or is judged on."""
+
+    class Kind(models.TextChoices):
+        REFERENCE = "reference", _("Reference (training) data")
+        EVALUATION = "evaluation", _("Evaluation data")
+        FEEDBACK = "feedback", _("Outcomes")
+
+    public_id = models.CharField(max_length=24, unique=True, default=dataset_id)
+    model = models.ForeignKey(RegisteredModel, models.PROTECT, related_name="datasets")
+    name = models.CharField(_("name"), max_length=200)
+    role = models.CharField(_("role"), max_length=10, choices=Kind)
+    sha256 = models.CharField(max_length=64)
+    size = models.PositiveBigIntegerField()
+    format = models.CharField(max_length=8)
+    rows = models.PositiveBigIntegerField()
+    columns = models.JSONField(default=list)
+    target = models.CharField(_("target column"), max_length=200, blank=True)
+    profile = models.JSONField(default=dict)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.rows} rows)"
+
+
+class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
+    def visible_to(self, user: Any) -> "ModelVersionQuerySet":
+        return self.filter(model__in=RegisteredModel.objects.visible_to(user))
+
+    def move(self, *, old: str | Iterable[str], new: str, **fields: Any) -> bool:
+        """Change the state, unless somebody else changed it first."""
+        states = [old] if isinstance(old, str) else list(old)
+        return self.filter(state__in=states).update(state=new, **fields) == 1
+
+
+class ModelVersion(models.Model):
+    """An uploaded artifact. Its bytes never change; its state moves only through the verbs."""
+
+    class State(models.TextChoices):
+        DRAFT = "draft", _("Draft")
+        CHECKING = "checking", _("Checking")
+        NEEDS_REVIEW = "needs_review", _("Needs review")
+        CHECKS_FAILED = "checks_failed", _("Checks failed")
+        CHECKED = "checked", _("Checked")
+        RETIRED = "retired", _("Retired")
+        QUARANTINED = "quarantined", _("Quarantined")
+
+    model = models.ForeignKey(RegisteredModel, models.PROTECT, related_name="versions")
+    number = models.PositiveIntegerField(_("number"))
+    state = models.CharField(_("state"), max_length=13, choices=State, default=State.DRAFT)
+    sha256 = models.CharField("SHA-256", max_length=64)
+    size = models.PositiveBigIntegerField(_("size"))
+    filename = models.CharField(_("file"), max_length=200)
+    format = models.CharField(_("format"), max_length=8)
+    engine = models.CharField(_("engine"), max_length=8, default="runner")
+    schema = models.JSONField(_("schema"), default=dict)
+    environment = models.JSONField(_("environment"), default=dict)
+    declared_metrics = models.JSONField(_("declared metrics"), default=dict)
+    measured_metrics = models.JSONField(_("measured metrics"), default=dict)
+    globals = models.JSONField(_("what the file would import"), default=dict)
+    expected = models.JSONField(null=True, blank=True)
+    card = models.TextField(_("card"), max_length=20_000, blank=True)
+    notes = models.TextField(_("notes"), max_length=4000, blank=True)
+    requirements = models.TextField(_("requirements"), max_length=20_000, blank=True)
+    reference = models.ForeignKey(Dataset, models.PROTECT, null=True, blank=True, related_name="+")
+    evaluation = models.ForeignKey(Dataset, models.PROTECT, null=True, blank=True, related_name="+")
+    uploaded_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
+    uploaded_at = models.DateTimeField(_("uploaded"), auto_now_add=True)
+    checks_started_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ModelVersionQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("version")
+        ordering = ["model", "-number"]
+        constraints = [
+            models.UniqueConstraint(fields=["model", "number"], name="registry_version_number_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model.slug} v{self.number}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("version-detail", args=[self.model.slug, self.number])
+
+    @property
+    def label(self) -> str:
+        return f"v{self.number}"
+
+    @property
+    def schema_object(self) -> Schema:
+        return Schema.from_json(self.schema)
+
+    @property
+    def is_draft(self) -> bool:
+        return self.state == self.State.DRAFT
+
+    @property
+    def may_be_requested(self) -> bool:
+        return self.state == self.State.CHECKED
+
+
+class CheckResult(models.Model):
+    """One check of one version: what was looked at, how long it took, what a person can do about it."""
+
+    class Status(models.TextChoices):
+        WAITING = "waiting", _("Waiting")
+        RUNNING = "running", _("Running")
+        PASSED = "passed", _("Passed")
+        FAILED = "failed", _("Failed")
+        SKIPPED = "skipped", _("Skipped")
+
+    version = models.ForeignKey(ModelVersion, models.CASCADE, related_name="checks")
+    name = models.CharField(max_length=30)
+    position = models.PositiveSmallIntegerField()
+    status = models.CharField(max_length=7, choices=Status, default=Status.WAITING)
+    detail = models.TextField(blank=True)
+    log = models.TextField(blank=True)
+    seconds = models.FloatField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        constraints = [
+            models.UniqueConstraint(fields=["version", "name"], name="registry_check_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.version}: {self.name} {self.status}"
