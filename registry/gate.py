@@ -1,0 +1,72 @@
+"""The one gate: may this version answer here? Form, API, CSV, command and task all ask it."""
+
+from django.utils.translation import gettext as _
+
+from registry.errors import NothingServing, Refused
+from registry.models import PRODUCTION, Environment, ModelVersion, RegisteredModel, Release
+
+
+
+def answering_release(
+    model: RegisteredModel, environment: str = PRODUCTION, version_number: int | None = None
+) -> Release:
+    """The release under which `model` answers in `environment`.
+
+    Without `version_number`: the current one; NothingServing (503) when there is none or its version is barred.
+    With it: the latest release of that version there; Refused `not_released` (409) when it never was released
+    in this environment, so that an unapproved version answers nowhere.
+    """
+    if version_number is None:
+        return _current(model, environment)
+    release = (
+        Release.objects.of(model, environment)
+        .filter(version__number=version_number)
+        .order_by("-number")
+        .first()
+    )
+    if release is None:
+        raise Refused(
+            _("Version %(number)s of “%(model)s” was never released to %(environment)s.")
+            % {"number": version_number, "model": model, "environment": environment},
+            code="not_released",
+            fix=_("Leave out the version, or ask for its approval and release first."),
+        )
+    if not may_answer(release.version):
+        raise Refused(
+            _("Version %(number)s of “%(model)s” may not answer any more.")
+            % {"number": version_number, "model": model},
+            code="version_barred",
+        )
+    return release
+
+
+def may_answer(version: ModelVersion) -> bool:
+    return version.state == ModelVersion.State.CHECKED
+
+
+def environment_named(slug: str) -> Environment:
+    """The environment of that name; Refused `unknown_environment` (422) when there is none."""
+    environment = Environment.objects.filter(slug=slug).first()
+    if environment is None:
+        known = ", ".join(Environment.objects.values_list("slug", flat=True))
+        raise Refused(
+            _("There is no environment “%(slug)s”; there are: %(known)s.") % {"slug": slug, "known": known},
+            code="unknown_environment",
+            status=422,
+        )
+    return environment
+
+
+def _current(model: RegisteredModel, environment: str) -> Release:
+    release = Release.objects.current(model, environment)
+    if release is None:
+        environment_named(environment)
+        raise NothingServing(
+            _("No approved version of “%(model)s” is serving in %(environment)s.")
+            % {"model": model, "environment": environment}
+        )
+    if not may_answer(release.version):
+        raise NothingServing(
+            _("%(version)s may not answer any more, and nothing else is released.") % {"version": release.version}
+        )
+    return release

@@ -1,0 +1,141 @@
+"""Who may do what: one table, asked by verbs, API, admin and templates alike."""
+
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from registry.errors import Forbidden
+from registry.models import KeyAction, ModelVersion, RegisteredModel, ReleaseRequest, Role
+
+#: What each action of a key needs of its owner: at least one of these roles.
+KEY_NEEDS: dict[str, frozenset[str]] = {
+    KeyAction.READ: frozenset(Role.values),
+    KeyAction.PREDICT: frozenset({Role.BUSINESS, Role.AUTHOR, Role.APPROVER, Role.OPERATOR, Role.INTEGRATOR}),
+    KeyAction.BATCH: frozenset({Role.BUSINESS, Role.AUTHOR, Role.APPROVER, Role.OPERATOR, Role.INTEGRATOR}),
+    KeyAction.FEEDBACK: frozenset({Role.BUSINESS, Role.AUTHOR, Role.INTEGRATOR}),
+    KeyAction.UPLOAD: frozenset({Role.AUTHOR}),
+    KeyAction.REQUEST: frozenset({Role.AUTHOR}),
+    KeyAction.APPROVE: frozenset({Role.APPROVER}),
+    KeyAction.RELEASE: frozenset({Role.OPERATOR}),
+    KeyAction.ROLLBACK: frozenset({Role.OPERATOR}),
+    KeyAction.MONITOR: frozenset(Role.values),
+    KeyAction.AUDIT: frozenset({Role.AUDITOR, Role.ADMIN}),
+}
+
+
+def has_role(user: Any, *roles: str) -> bool:
+    return bool(user.is_authenticated and user.is_active and user.roles & set(roles))
+
+
+def can_see(user: Any, model: RegisteredModel) -> bool:
+    return RegisteredModel.objects.visible_to(user).filter(pk=model.pk).exists()
+
+
+def can_create_model(user: Any) -> bool:
+    return has_role(user, Role.AUTHOR)
+
+
+def can_upload(user: Any, model: RegisteredModel) -> bool:
+    return has_role(user, Role.AUTHOR) and can_see(user, model)
+
+
+def can_change_model(user: Any, model: RegisteredModel) -> bool:
+    return has_role(user, Role.AUTHOR) and model.is_owned_by(user)
+
+
+def can_edit_draft(user: Any, version: ModelVersion) -> bool:
+    return has_role(user, Role.AUTHOR) and version.uploaded_by_id == user.pk
+
+
+def can_request(user: Any, version: ModelVersion) -> bool:
+    return has_role(user, Role.AUTHOR) and can_see(user, version.model)
+
+
+def can_decide(user: Any, request: ReleaseRequest) -> bool:
+    """An approver who neither uploaded the version nor asked for it; nobody else, superuser or not."""
+    return has_role(user, Role.APPROVER) and not user.is_service and not is_own_request(user, request)
+
+
+def is_own_request(user: Any, request: ReleaseRequest) -> bool:
+    return user.pk in (request.requested_by_id, request.version.uploaded_by_id)
+
+
+def can_withdraw(user: Any, request: ReleaseRequest) -> bool:
+    return request.requested_by_id == user.pk and has_role(user, Role.AUTHOR)
+
+
+def can_release(user: Any, model: RegisteredModel) -> bool:
+    return has_role(user, Role.OPERATOR) and can_see(user, model)
+
+
+def can_roll_back(user: Any, model: RegisteredModel) -> bool:
+    return can_release(user, model)
+
+
+def can_retire(user: Any, version: ModelVersion) -> bool:
+    return has_role(user, Role.OPERATOR) or (has_role(user, Role.AUTHOR) and version.model.is_owned_by(user))
+
+
+def can_download(user: Any, version: ModelVersion) -> bool:
+    return has_role(user, Role.AUTHOR, Role.APPROVER, Role.AUDITOR) and can_see(user, version.model)
+
+
+def can_predict(user: Any, model: RegisteredModel) -> bool:
+    return has_role(user, *KEY_NEEDS[KeyAction.PREDICT]) and can_see(user, model)
+
+
+def can_give_feedback(user: Any, model: RegisteredModel) -> bool:
+    return has_role(user, *KEY_NEEDS[KeyAction.FEEDBACK]) and can_see(user, model)
+
+
+def can_see_others_inputs(user: Any, model: RegisteredModel) -> bool:
+    """Other people's rows: auditors, and owners where the model's policy says so."""
+    if has_role(user, Role.AUDITOR):
+        return True
+    return bool(model.policy.get("owners_see_inputs")) and model.is_owned_by(user)
+
+
+def can_see_audit(user: Any) -> bool:
+    return has_role(user, Role.AUDITOR, Role.ADMIN)
+
+
+def can_manage_people(user: Any) -> bool:
+    return has_role(user, Role.ADMIN)
+
+
+def can_see_people(user: Any) -> bool:
+    return has_role(user, Role.ADMIN, Role.AUDITOR)
+
+
+def can_set_monitoring(user: Any, model: RegisteredModel) -> bool:
+    return has_role(user, Role.OPERATOR) or (has_role(user, Role.AUTHOR) and model.is_owned_by(user))
+
+
+def can_enter_admin(user: Any) -> bool:
+    return has_role(user, Role.ADMIN, Role.APPROVER)
+
+
+def can_use_key_action(user: Any, action: str) -> bool:
+    """May a key of this person carry this action? `approve` is for persons only."""
+    if action == KeyAction.APPROVE and user.is_service:
+        return False
+    return has_role(user, *KEY_NEEDS.get(action, frozenset()))
+
+
+def can_own_service_keys(user: Any) -> bool:
+    return has_role(user, Role.INTEGRATOR, Role.ADMIN)
+
+
+def require(allowed: bool, message: str = "", *, code: str = "forbidden") -> None:
+    """Raise Forbidden with a sentence that says what is missing."""
+    if not allowed:
+        raise Forbidden(message or _("You may not do this."), code=code)
+
+
+def require_role(allowed: bool, role: Role) -> None:
+    """Raise Forbidden that names the role one would need."""
+    require(
+        allowed,
+        _("This needs the role “%(role)s”. An administrator can give it to you.") % {"role": role.label},
+        code=f"needs_{role.value}",
+    )

@@ -1,0 +1,9 @@
+"""What the registry tells the apps above: sent after commit, with ids only."""
+
+from django.dispatch import Signal
+
+dataset_added = Signal()  # dataset_id
+version_uploaded = Signal()  # version_id
+version_checked = Signal()  # version_id, passed
+request_decided = Signal()  # request_id
+serving_changed = Signal()  # release_id

@@ -1,0 +1,79 @@
+"""Files in storage (disk or S3 through django-storages): five calls, keys chosen by us, never by a client."""
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from django.conf import settings
+from django.core.files import File
+from django.core.files.storage import default_storage
+
+
+def exists(key: str) -> bool:
+    return default_storage.exists(key)
+
+
+def open_read(key: str) -> IO[bytes]:
+    """The stored bytes; FileNotFoundError when there are none."""
+    return default_storage.open(key, "rb")
+
+
+def put(key: str, path: Path) -> None:
+    """Store the file at `path` under `key`, whole or not at all; what was there is replaced."""
+    on_disk = local_path(key)
+    if on_disk is not None:
+        _put_on_disk(on_disk, path)
+        return
+    with path.open("rb") as file:
+        default_storage.delete(key)
+        default_storage.save(key, File(file))
+
+
+def delete(key: str) -> None:
+    default_storage.delete(key)
+
+
+def local_path(key: str) -> Path | None:
+    """Where the bytes lie on this machine, when the storage is its disk."""
+    try:
+        return Path(default_storage.path(key))
+    except NotImplementedError:
+        return None
+
+
+@contextmanager
+def scratch(suffix: str = "") -> Iterator[Path]:
+    """A private temporary file of this machine, gone afterwards."""
+    handle, name = tempfile.mkstemp(dir=settings.FILE_UPLOAD_TEMP_DIR, suffix=suffix)
+    os.close(handle)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def _put_on_disk(target: Path, source: Path) -> None:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".put-")
+    try:
+        with os.fdopen(handle, "wb") as out, source.open("rb") as file:
+            shutil.copyfileobj(file, out, 1 << 20)
+            out.flush()
+            os.fsync(out.fileno())
+        os.replace(name, target)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(target.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
