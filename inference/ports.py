@@ -28,11 +28,15 @@ class CallBatch:
     version_id: int | None
     environment: str
     channel: str  # page, api, batch
-    columns: pa.Table  # inputs after validation: the schema's columns in the schema's order; no rows is allowed
+    columns: (
+        pa.Table
+    )  # inputs after validation: the schema's columns in the schema's order; no rows is allowed
     at: Sequence[datetime] = ()  # of each row, UTC
     labels: Sequence[Label | None] = ()  # the class with its own type; None for regression
     values: Sequence[float | None] = ()  # probability of the positive class (binary), or the regression
-    probabilities: Sequence[Sequence[float]] = ()  # of each row, in the order of `classes`; empty for regression
+    probabilities: Sequence[
+        Sequence[float]
+    ] = ()  # of each row, in the order of `classes`; empty for regression
     classes: Sequence[Label] = ()
     call_at: Sequence[datetime] = ()  # of each call, UTC
     call_statuses: Sequence[int] = ()  # the HTTP status that the caller got

@@ -49,7 +49,9 @@ def read(data: bytes, *, encoding: str = "", delimiter: str = "") -> Reading:
         text = text[declared.end() :]
         delimiter = delimiter or declared.group(1)
     if not text.strip():
-        raise Invalid(_("The file is empty."), code="empty_file", fix=_("Choose a file with a line of column names."))
+        raise Invalid(
+            _("The file is empty."), code="empty_file", fix=_("Choose a file with a line of column names.")
+        )
     return Reading(text, used, delimiter or detect_delimiter(text), tuple(notes))
 
 
@@ -88,7 +90,11 @@ def decode(data: bytes, *, encoding: str = "") -> tuple[str, str, list[str]]:
         return data.decode("utf-8"), "utf-8", []
     except UnicodeDecodeError:
         text = _decode_as(data, "cp1252")
-        return text, "cp1252", [_("The file is not UTF-8. Read as Windows-1252: check that names look right.")]
+        return (
+            text,
+            "cp1252",
+            [_("The file is not UTF-8. Read as Windows-1252: check that names look right.")],
+        )
 
 
 def _decode_as(data: bytes, encoding: str) -> str:

@@ -260,7 +260,9 @@ class _Reader:
         if not items:
             self._fail("fields", "missing", _("at least one field"), _("List the inputs of the model."))
         if len(items) > MAX_FIELDS:
-            self._fail("fields", "too_long", f"≤ {MAX_FIELDS}", _("Remove fields that the model does not use."))
+            self._fail(
+                "fields", "too_long", f"≤ {MAX_FIELDS}", _("Remove fields that the model does not use.")
+            )
             return []
         fields = [self._field(item, f"fields[{position}]") for position, item in enumerate(items)]
         for name, times in Counter(each.name for each in fields).items():
@@ -275,7 +277,9 @@ class _Reader:
         data = self._object(item, place, allowed)
         kind = data.get("type")
         if kind not in FIELD_TYPES:
-            self._fail(f"{place}.type", "not_in_list", ", ".join(FIELD_TYPES), _("Choose one of these types."), kind)
+            self._fail(
+                f"{place}.type", "not_in_list", ", ".join(FIELD_TYPES), _("Choose one of these types."), kind
+            )
             kind = "text"
         low, high = self._number(data, "min", place), self._number(data, "max", place)
         if low is not None and high is not None and low > high:
@@ -297,7 +301,9 @@ class _Reader:
     def _categories(self, data: Mapping[str, Any], place: str, kind: object) -> tuple[str, ...]:
         items = self._list(data.get("categories") or [], f"{place}.categories")
         if not all(isinstance(item, str) for item in items) or len(set(map(str, items))) != len(items):
-            self._fail(f"{place}.categories", "wrong_type", _("different texts"), _("Write each once, in quotes."))
+            self._fail(
+                f"{place}.categories", "wrong_type", _("different texts"), _("Write each once, in quotes.")
+            )
             return ()
         if len(items) > MAX_CATEGORIES:
             self._fail(f"{place}.categories", "too_long", f"≤ {MAX_CATEGORIES}", _("Use the type text."))
@@ -315,7 +321,9 @@ class _Reader:
         data = self._object(item, "target", allowed)
         task = data.get("task")
         if task not in get_args(Task):
-            self._fail("target.task", "not_in_list", ", ".join(get_args(Task)), _("Choose one of these."), task)
+            self._fail(
+                "target.task", "not_in_list", ", ".join(get_args(Task)), _("Choose one of these."), task
+            )
             return None
         name = self._text(data, "name", "target", needed=True)
         if name in inputs:
@@ -324,7 +332,9 @@ class _Reader:
         classes = self._classes(data) if task == "classification" else ()
         positive = data.get("positive")
         if positive is not None and not _has_exactly(classes, positive):
-            self._fail("target.positive", "not_in_list", _("one of the classes"), _("Choose a class."), positive)
+            self._fail(
+                "target.positive", "not_in_list", _("one of the classes"), _("Choose a class."), positive
+            )
         texts = self._object(data.get("words") or {}, "target.words", allowed={str(each) for each in classes})
         return Target(
             name=name,
@@ -339,12 +349,18 @@ class _Reader:
     def _classes(self, data: Mapping[str, Any]) -> tuple[Label, ...]:
         items = self._list(data.get("classes") or [], "target.classes")
         kinds = {type(item) for item in items}
-        if len(kinds) > 1 or not kinds <= {str, int, bool} or len({str(item) for item in items}) != len(items):
+        if (
+            len(kinds) > 1
+            or not kinds <= {str, int, bool}
+            or len({str(item) for item in items}) != len(items)
+        ):
             fix = _("Write each class once, all as text, whole numbers or booleans.")
             self._fail("target.classes", "wrong_type", _("different values of one type"), fix)
             return ()
         if not 2 <= len(items) <= MAX_CLASSES:
-            self._fail("target.classes", "out_of_range", f"2 … {MAX_CLASSES}", _("List what the model can answer."))
+            self._fail(
+                "target.classes", "out_of_range", f"2 … {MAX_CLASSES}", _("List what the model can answer.")
+            )
         return tuple(items)
 
     def _examples(self, data: object, names: set[str]) -> list[Example]:
@@ -390,7 +406,8 @@ def infer(
     absent = [each for each in names if each not in table.column_names]
     if absent:
         raise Invalid(
-            _("The reference data lacks columns that the model reads: %(names)s.") % {"names": ", ".join(absent)},
+            _("The reference data lacks columns that the model reads: %(names)s.")
+            % {"names": ", ".join(absent)},
             code="missing_columns",
             fix=_("Give reference data with these columns, spelled the same."),
         )
@@ -444,7 +461,9 @@ def _categories_of(column: pa.ChunkedArray) -> tuple[str, ...] | None:
     values = [each for each in pc.unique(column).to_pylist() if each is not None]
     filled = len(column) - column.null_count
     is_free_text = filled > FEW_CATEGORIES and len(values) > filled / 2
-    is_category = len(values) <= FEW_CATEGORIES or (filled >= 10 * len(values) and len(values) <= MAX_CATEGORIES)
+    is_category = len(values) <= FEW_CATEGORIES or (
+        filled >= 10 * len(values) and len(values) <= MAX_CATEGORIES
+    )
     if not values or is_free_text or not is_category:
         return None
     return tuple(sorted(values))
@@ -503,7 +522,9 @@ def guess_positive(classes: Sequence[Label]) -> Label | None:
 # --- examples ---
 
 
-def _pick_examples(table: pa.Table, fields: Sequence[Field], target: Target, count: int = 3) -> tuple[Example, ...]:
+def _pick_examples(
+    table: pa.Table, fields: Sequence[Field], target: Target, count: int = 3
+) -> tuple[Example, ...]:
     """Real rows that differ from each other as much as possible, without gaps where there are such."""
     rows = _candidates(table, [each.name for each in fields], target.name)
     chosen: list[dict[str, Any]] = []
@@ -532,12 +553,15 @@ def _candidates(table: pa.Table, names: list[str], target: str, limit: int = 200
     return complete or rows
 
 
-def _distance(row: dict[str, Any], chosen: list[dict[str, Any]], fields: Sequence[Field], target: str) -> float:
+def _distance(
+    row: dict[str, Any], chosen: list[dict[str, Any]], fields: Sequence[Field], target: str
+) -> float:
     """How unlike the nearest chosen row: another answer counts most, then every field by its share of difference."""
     if not chosen:
         return 0.0
     return min(
-        len(fields) * 0.5 * (row[target] != other[target]) + sum(_difference(row, other, each) for each in fields)
+        len(fields) * 0.5 * (row[target] != other[target])
+        + sum(_difference(row, other, each) for each in fields)
         for other in chosen
     )
 
@@ -555,11 +579,15 @@ def _telling_fields(chosen: list[dict[str, Any]], fields: Sequence[Field]) -> li
     differing = [
         (len({row[each.name] for row in chosen}), -position, each)
         for position, each in enumerate(fields)
-        if each.type != "text" and len({row[each.name] for row in chosen}) > 1
+        if each.type != "text" and not _is_id(each) and len({row[each.name] for row in chosen}) > 1
     ]
     differing.sort(key=lambda entry: entry[:2], reverse=True)
     best = [each for _count, _position, each in differing[:3]]
     return [each for each in fields if each in best]
+
+
+def _is_id(each: Field) -> bool:
+    return each.name.lower() == "id" or each.name.lower().endswith(("_id", " id"))
 
 
 def _example_name(row: Mapping[str, Any], naming: Sequence[Field]) -> str:
@@ -608,7 +636,9 @@ def _field_change(old: Field | None, new: Field) -> Change | None:
         return None
     kind: Literal["retyped", "changed"] = "retyped" if old.type != new.type else "changed"
     breaks = old.type != new.type or _narrows(old, new)
-    return Change(field=new.name, kind=kind, before=old.to_json(), after=new.to_json(), what=what, breaks=breaks)
+    return Change(
+        field=new.name, kind=kind, before=old.to_json(), after=new.to_json(), what=what, breaks=breaks
+    )
 
 
 def _removal(old: Field) -> Change:
@@ -622,7 +652,9 @@ def _target_change(old: Target, new: Target) -> Change | None:
         return None
     breaks = old.task != new.task or old.classes != new.classes
     kind: Literal["retyped", "changed"] = "retyped" if old.task != new.task else "changed"
-    return Change(field=new.name, kind=kind, before=old.to_json(), after=new.to_json(), what=what, breaks=breaks)
+    return Change(
+        field=new.name, kind=kind, before=old.to_json(), after=new.to_json(), what=what, breaks=breaks
+    )
 
 
 def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...]:
@@ -640,7 +672,9 @@ def _narrows(old: Field, new: Field) -> bool:
     )
 
 
-def with_words(schema: Schema, *, question: Words | None = None, classes: Mapping[str, Words] | None = None) -> Schema:
+def with_words(
+    schema: Schema, *, question: Words | None = None, classes: Mapping[str, Words] | None = None
+) -> Schema:
     """The same schema with the business's words for its question and its answers."""
     target = replace(
         schema.target,

@@ -60,11 +60,15 @@ def _within_limits(table: pa.Table) -> pa.Table:
         )
     if not len(table):
         raise Invalid(
-            _("The file has column names but no rows."), code="no_rows", fix=_("Add rows below the column names.")
+            _("The file has column names but no rows."),
+            code="no_rows",
+            fix=_("Add rows below the column names."),
         )
     if len(table) > MAX_ROWS or table.num_columns > MAX_COLUMNS:
         raise TooLarge(
-            _("The file has %(rows)d rows and %(columns)d columns; the limits are %(max_rows)d and %(max_columns)d.")
+            _(
+                "The file has %(rows)d rows and %(columns)d columns; the limits are %(max_rows)d and %(max_columns)d."
+            )
             % {
                 "rows": len(table),
                 "columns": table.num_columns,
@@ -100,7 +104,9 @@ def _read_parquet(data: bytes) -> pa.Table:
         )
     # The pandas index that Parquet files carry along is no column of the data.
     names = [name for name in table.column_names if not name.startswith("__index_level_")]
-    return pa.table({name: plain(table[name]) for name in names}) if _are_unique(names) else table.select(names)
+    return (
+        pa.table({name: plain(table[name]) for name in names}) if _are_unique(names) else table.select(names)
+    )
 
 
 def _unpacked_size(metadata: pq.FileMetaData) -> int:
@@ -148,7 +154,7 @@ def read_texts(reading: delimited.Reading) -> pa.Table:
         raise Invalid(
             _("The CSV cannot be read: %(reason)s") % {"reason": str(error)[:200]},
             code="bad_csv",
-            fix=_("Check for a quote that never closes."),
+            fix=_("Check that rows follow the column names, and that every quote closes."),
         ) from error
     if ragged:
         raise _ragged(ragged[0])
