@@ -1,0 +1,221 @@
+"""Ask, approve, reject: bound to exactly what was looked at, and never decided by the one who asked."""
+
+import hashlib
+import json
+from datetime import timedelta
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from registry import audit, gate, permissions, signals
+from registry.actions._words import reason_from
+from registry.audit import Action
+from registry.errors import Refused
+from registry.models import Decision, ModelVersion, Release, ReleaseRequest, Role
+
+State = ReleaseRequest.State
+Verdict = Decision.Verdict
+
+
+@transaction.atomic
+def ask(
+    version: ModelVersion, *, environment: str = "production", reason: str, mode: str = "full", actor: Any
+) -> ReleaseRequest:
+    """Ask that a checked version may be released to an environment. Only authors; one waiting request at a time."""
+    permissions.require_role(permissions.can_request(actor, version), Role.AUTHOR)
+    words = reason_from(reason)
+    place = gate.environment_named(environment)
+    require_full(mode)
+    version.refresh_from_db(fields=["state"])
+    if not version.may_be_requested:
+        raise Refused(
+            _("%(version)s is %(state)s; only a checked version can be requested.")
+            % {"version": version, "state": version.get_state_display().lower()},
+            code="not_checked",
+        )
+    request = ReleaseRequest(
+        version=version,
+        environment=place,
+        mode=mode,
+        reason=words,
+        bound=binding(version, environment),
+        requested_by=actor,
+        expires_at=timezone.now() + timedelta(days=settings.MODELGATE_REQUEST_DAYS),
+    )
+    try:
+        with transaction.atomic():
+            request.save()
+    except IntegrityError as exc:
+        raise Refused(
+            _("A request for %(version)s in %(environment)s is waiting already.")
+            % {"version": version, "environment": environment},
+            code="already_waiting",
+        ) from exc
+    audit.record(
+        Action.REQUEST_MADE, target=request, actor=actor, reason=words, after=request.bound, environment=environment
+    )
+    return request
+
+
+def approve(request: ReleaseRequest, *, comment: str = "", actor: Any) -> ReleaseRequest:
+    """One approver's yes. The last one needed turns the request approved; releasing stays an operator's act."""
+    return _decide(request, Verdict.APPROVED, reason_from(comment, field="comment", required=False), actor)
+
+
+def reject(request: ReleaseRequest, *, comment: str, actor: Any) -> ReleaseRequest:
+    """No, and why: the comment is required."""
+    return _decide(request, Verdict.REJECTED, reason_from(comment, field="comment"), actor)
+
+
+def ask_changes(request: ReleaseRequest, *, comment: str, actor: Any) -> ReleaseRequest:
+    """Not like this: the comment says what must change before it is asked again."""
+    return _decide(request, Verdict.CHANGES_ASKED, reason_from(comment, field="comment"), actor)
+
+
+@transaction.atomic
+def withdraw(request: ReleaseRequest, *, comment: str = "", actor: Any) -> ReleaseRequest:
+    """The one who asked takes it back."""
+    permissions.require(
+        permissions.can_withdraw(actor, request), _("Only the person who asked may withdraw."), code="not_requester"
+    )
+    words = reason_from(comment, field="comment", required=False)
+    _move(request, State.WITHDRAWN)
+    audit.record(Action.REQUEST_WITHDRAWN, target=request, actor=actor, reason=words)
+    return request
+
+
+_OUTCOME = {
+    Verdict.APPROVED: (State.APPROVED, Action.REQUEST_APPROVED),
+    Verdict.REJECTED: (State.REJECTED, Action.REQUEST_REJECTED),
+    Verdict.CHANGES_ASKED: (State.CHANGES_ASKED, Action.REQUEST_CHANGES_ASKED),
+}
+
+
+def _decide(request: ReleaseRequest, verdict: Verdict, comment: str, actor: Any) -> ReleaseRequest:
+    _require_decider(actor, request)
+    # Committed on its own: the refusal that follows must not undo that the request became stale.
+    settle(request)
+    return _record_decision(request, verdict, comment, actor)
+
+
+@transaction.atomic
+def _record_decision(request: ReleaseRequest, verdict: Verdict, comment: str, actor: Any) -> ReleaseRequest:
+    # The row lock (and on SQLite the write transaction) puts two approvers in a line.
+    locked = ReleaseRequest.objects.select_for_update().get(pk=request.pk)
+    if locked.state != State.WAITING:
+        raise _decided_already(locked)
+    try:
+        with transaction.atomic():
+            decision = Decision.objects.create(request=locked, verdict=verdict, comment=comment, decided_by=actor)
+    except IntegrityError as exc:
+        raise Refused(_("You have decided on this request before."), code="decided_before") from exc
+    state, action = _OUTCOME[verdict]
+    if verdict != Verdict.APPROVED or locked.approvals_given >= locked.approvals_needed:
+        _move(locked, state)
+    audit.record(
+        action,
+        target=locked,
+        actor=actor,
+        reason=comment,
+        after={"state": locked.state, "given": locked.approvals_given, "needed": locked.approvals_needed},
+        decision=decision.pk,
+        bound=locked.bound,
+    )
+    transaction.on_commit(partial(signals.request_decided.send, sender=ReleaseRequest, request_id=locked.pk))
+    request.refresh_from_db()
+    return request
+
+
+def _require_decider(actor: Any, request: ReleaseRequest) -> None:
+    permissions.require_role(permissions.has_role(actor, Role.APPROVER), Role.APPROVER)
+    permissions.require(
+        not permissions.is_own_request(actor, request),
+        _("You asked for this, so another approver must decide."),
+        code="own_request",
+    )
+    permissions.require(
+        permissions.can_decide(actor, request), _("Only a person may approve, never a service account."), code="service"
+    )
+
+
+def settle(request: ReleaseRequest) -> None:
+    """Turn a waiting request expired or stale where that is what it is by now."""
+    request.refresh_from_db()
+    if request.state not in (State.WAITING, State.APPROVED):
+        return
+    if request.expires_at <= timezone.now():
+        _close(request, State.EXPIRED, Action.REQUEST_EXPIRED)
+    elif binding(request.version, request.environment.slug) != request.bound:
+        _close(request, State.STALE, Action.REQUEST_STALE)
+
+
+def settle_open(release: Release) -> None:
+    """After a release every other open request there compared with something that serves no more."""
+    others = ReleaseRequest.objects.open().filter(
+        version__model_id=release.model_id, environment_id=release.environment_id
+    )
+    for request in others.with_context():
+        settle(request)
+
+
+def expire_due() -> int:
+    """Close the requests whose time is over; the periodic tick calls this. Returns how many."""
+    due = ReleaseRequest.objects.waiting().filter(expires_at__lte=timezone.now())
+    count = 0
+    for request in due.with_context():
+        settle(request)
+        count += 1
+    return count
+
+
+@transaction.atomic
+def _close(request: ReleaseRequest, state: State, action: Action) -> None:
+    old = request.state
+    if ReleaseRequest.objects.filter(pk=request.pk).move(old=old, new=state):
+        audit.record(action, target=request, actor=None, before={"state": old}, after={"state": state})
+        request.state = state
+
+
+def _move(request: ReleaseRequest, state: State) -> None:
+    if not ReleaseRequest.objects.filter(pk=request.pk).move(old=State.WAITING, new=state):
+        request.refresh_from_db()
+        raise _decided_already(request)
+    request.state = state
+
+
+def _decided_already(request: ReleaseRequest) -> Refused:
+    return Refused(
+        _("This request is %(state)s already.") % {"state": request.get_state_display().lower()},
+        code=f"request_{request.state}",
+        fix=_("Ask again for what is there now.") if request.state in (State.STALE, State.EXPIRED) else "",
+    )
+
+
+def binding(version: ModelVersion, environment: str) -> dict[str, Any]:
+    """What a decision is about: if any of these moves, it was about something else."""
+    current = Release.objects.current(version.model, environment)
+    return {
+        "sha256": version.sha256,
+        "schema": _digest(version.schema),
+        "environment": _digest(version.environment),
+        "metrics": _digest(version.measured_metrics),
+        "release": current.number if current else 0,
+    }
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(audit.plain(value), sort_keys=True).encode()).hexdigest()
+
+
+def require_full(mode: str) -> None:
+    """Canary and shadow have their place in the record, and are refused until they work."""
+    if mode != Release.Mode.FULL:
+        raise Refused(
+            _("The mode “%(mode)s” is not available yet; use “full”.") % {"mode": mode},
+            code="mode_not_available",
+            status=422,
+        )

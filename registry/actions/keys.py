@@ -1,0 +1,111 @@
+"""Keys of programs: made once, shown once, revoked at once."""
+
+import secrets
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import Any
+
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from registry import audit, permissions
+from registry.audit import Action
+from registry.errors import Invalid, Refused
+from registry.models import ApiKey, KeyAction, RegisteredModel, Role, User
+
+LONGEST_DAYS = 365
+PREFIX = "mg_"
+
+
+@transaction.atomic
+def create_key(
+    *,
+    owner: User,
+    name: str,
+    actions: Iterable[str],
+    models: Iterable[RegisteredModel] | None = None,
+    days: int = 90,
+    actor: Any,
+) -> tuple[ApiKey, str]:
+    """A key for `owner` and its secret, which exists nowhere else. `models` None means all that the owner sees.
+
+    Forbidden unless the owner asks, or an integrator or administrator does for a service account;
+    Invalid for actions that the owner's roles do not allow.
+    """
+    _may_manage(actor, owner)
+    wanted = _allowed_actions(owner, actions)
+    if not 1 <= days <= LONGEST_DAYS:
+        raise Invalid(
+            _("A key lives 1 to %(days)d days.") % {"days": LONGEST_DAYS},
+            code="bad_expiry",
+            errors=[{"field": "days", "code": "bad_expiry", "value": days}],
+        )
+    secret = f"{PREFIX}{secrets.token_urlsafe(32)}"
+    key = ApiKey.objects.create(
+        user=owner,
+        name=name.strip()[:100] or _("Key"),
+        prefix=secret[:9],
+        digest=ApiKey.digest_of(secret),
+        actions=wanted,
+        all_models=models is None,
+        expires_at=timezone.now() + timedelta(days=days),
+    )
+    key.only_models.set(models or [])
+    audit.record(Action.KEY_CREATED, target=key, actor=actor, owner=str(owner), actions=wanted, days=days)
+    return key, secret
+
+
+@transaction.atomic
+def revoke_key(key: ApiKey, *, actor: Any) -> None:
+    """From now on this key opens nothing. Its owner, or an administrator; twice is harmless."""
+    _may_manage(actor, key.user)
+    if ApiKey.objects.filter(pk=key.pk, revoked_at=None).update(revoked_at=timezone.now()):
+        audit.record(Action.KEY_REVOKED, target=key, actor=actor, owner=str(key.user))
+
+
+@transaction.atomic
+def rotate_key(key: ApiKey, *, keep_hours: int = 0, actor: Any) -> tuple[ApiKey, str]:
+    """A new key with the same rights; the old one ends after `keep_hours` (0, 1, 24 or 168)."""
+    _may_manage(actor, key.user)
+    if key.state != "active":
+        raise Refused(_("This key is %(state)s already.") % {"state": key.state}, code="key_not_active")
+    if keep_hours not in (0, 1, 24, 168):
+        raise Invalid(_("Keep the old key for 0, 1, 24 or 168 hours."), code="bad_overlap")
+    days = max(1, (key.expires_at - key.created_at).days)
+    models = None if key.all_models else list(key.only_models.all())
+    fresh, secret = create_key(
+        owner=key.user, name=key.name, actions=key.actions, models=models, days=min(days, LONGEST_DAYS), actor=actor
+    )
+    until = timezone.now() + timedelta(hours=keep_hours)
+    if keep_hours:
+        ApiKey.objects.filter(pk=key.pk).update(expires_at=min(until, key.expires_at))
+    else:
+        revoke_key(key, actor=actor)
+    audit.record(Action.KEY_ROTATED, target=key, actor=actor, successor=fresh.prefix, keep_hours=keep_hours)
+    return fresh, secret
+
+
+def _may_manage(actor: Any, owner: User) -> None:
+    own = actor.pk is not None and actor.pk == owner.pk and permissions.has_role(actor, *Role.values)
+    service = owner.is_service and permissions.can_own_service_keys(actor)
+    permissions.require(
+        own or service or permissions.can_manage_people(actor),
+        _("Only its owner or an administrator may manage this key."),
+        code="not_your_key",
+    )
+
+
+def _allowed_actions(owner: User, actions: Iterable[str]) -> list[str]:
+    wanted = sorted(set(actions))
+    bad = [name for name in wanted if name not in KeyAction.values]
+    refused = [name for name in wanted if name not in bad and not permissions.can_use_key_action(owner, name)]
+    if not wanted or bad:
+        message = _("Choose actions from: %(known)s.") % {"known": ", ".join(KeyAction.values)}
+        raise Invalid(message, code="unknown_action", errors=[{"field": "actions", "code": "unknown_action", "value": bad}])
+    if refused:
+        message = _("The owner's roles do not allow: %(actions)s.") % {"actions": ", ".join(refused)}
+        raise Invalid(
+            message, code="action_not_allowed", errors=[{"field": "actions", "code": "action_not_allowed", "value": refused}]
+        )
+    return wanted

@@ -1,0 +1,336 @@
+"""What answers now: release an approved version, go back in one act, lift the freeze."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from registry import artifacts, audit, gate, permissions, signals
+from registry.actions import approvals
+from registry.actions._words import reason_from
+from registry.audit import Action
+from registry.errors import NotFound, Refused
+from registry.models import (
+    PRODUCTION,
+    Environment,
+    Freeze,
+    ModelVersion,
+    RegisteredModel,
+    Release,
+    ReleaseRequest,
+    Role,
+)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A version one could go back to; `problem` says why not, where it is not eligible."""
+
+    version: ModelVersion
+    release: Release
+    problem: str = ""
+
+    @property
+    def is_eligible(self) -> bool:
+        return not self.problem
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a rollback would do, before anybody does it."""
+
+    current: Release
+    target: Target | None
+    targets: list[Target]
+    missing_fields: list[str] = field(default_factory=list)
+    new_fields: list[str] = field(default_factory=list)
+
+
+@transaction.atomic
+def release(
+    model: RegisteredModel,
+    *,
+    environment: str = PRODUCTION,
+    version: ModelVersion,
+    reason: str,
+    mode: str = Release.Mode.FULL,
+    expect: int | None = None,
+    as_of: datetime | None = None,
+    actor: Any,
+) -> Release:
+    """Let an approved version answer. Only operators; refused without a valid approval, or while frozen."""
+    permissions.require_role(permissions.can_release(actor, model), Role.OPERATOR)
+    words = reason_from(reason)
+    approvals.require_full(mode)
+    place = gate.environment_named(environment)
+    current = _current_as_expected(model, place, expect)
+    _require_same_model(model, version)
+    _require_not_frozen(model, place)
+    request = _approval_of(version, place)
+    made = _append(
+        Release(
+            model=model,
+            environment=place,
+            version=version,
+            mode=mode,
+            reason=words,
+            request=request,
+            released_by=actor,
+            created_at=_instant(as_of, current),
+        ),
+        current,
+    )
+    _tell(made, current, Action.RELEASE_MADE, actor, as_of)
+    return made
+
+
+@transaction.atomic
+def roll_back(
+    model: RegisteredModel,
+    *,
+    environment: str = PRODUCTION,
+    reason: str,
+    to: int | None = None,
+    expect: int | None = None,
+    as_of: datetime | None = None,
+    actor: Any,
+) -> Release:
+    """Answer again with a version that was approved and has served here before; needs no new approval.
+
+    `to` is a version number (default: the one before the current). `expect` is the release number that the
+    person saw: of two who act on the same one, the second is refused with the name of the first.
+    Freezes further releases until `unfreeze`. Needs neither Celery nor the model service.
+    """
+    permissions.require_role(permissions.can_roll_back(actor, model), Role.OPERATOR)
+    words = reason_from(reason)
+    place = gate.environment_named(environment)
+    current = _current_as_expected(model, place, expect)
+    if current is None:
+        raise Refused(_("Nothing was released here, so there is nothing to go back to."), code="no_release")
+    target = _chosen_target(current, to)
+    made = _append(
+        Release(
+            model=model,
+            environment=place,
+            version=target.version,
+            kind=Release.Kind.ROLLBACK,
+            reason=words,
+            restores=target.release.restores or target.release,
+            released_by=actor,
+            created_at=_instant(as_of, current),
+        ),
+        current,
+    )
+    Freeze.objects.filter(model=model, environment=place, lifted_at=None).update(
+        lifted_at=timezone.now(), lifted_by=actor, lift_reason=_("Replaced by a newer rollback")
+    )
+    Freeze.objects.create(release=made, model=model, environment=place)
+    _tell(made, current, Action.RELEASE_ROLLED_BACK, actor, as_of)
+    return made
+
+
+@transaction.atomic
+def unfreeze(model: RegisteredModel, *, environment: str = PRODUCTION, reason: str, actor: Any) -> Freeze:
+    """Allow new releases again after a rollback. Only operators."""
+    permissions.require_role(permissions.can_release(actor, model), Role.OPERATOR)
+    words = reason_from(reason)
+    place = gate.environment_named(environment)
+    freeze = open_freeze(model, place)
+    lifted = freeze and Freeze.objects.filter(pk=freeze.pk, lifted_at=None).update(
+        lifted_at=timezone.now(), lifted_by=actor, lift_reason=words
+    )
+    if not freeze or not lifted:
+        raise Refused(_("Releases here are not frozen."), code="not_frozen")
+    audit.record(Action.FREEZE_LIFTED, target=freeze, actor=actor, reason=words, environment=environment)
+    return freeze
+
+
+def open_freeze(model: RegisteredModel, environment: Environment) -> Freeze | None:
+    return (
+        Freeze.objects.filter(model=model, environment=environment, lifted_at=None)
+        .select_related("release__version", "release__released_by")
+        .first()
+    )
+
+
+def rollback_preview(model: RegisteredModel, *, environment: str = PRODUCTION) -> Preview:
+    """Where one could go back to, and what that changes; NotFound where nothing was released."""
+    gate.environment_named(environment)
+    current = Release.objects.current(model, environment)
+    if current is None:
+        raise NotFound(_("Nothing was released here, so there is nothing to go back to."), code="no_release")
+    targets = _targets(current)
+    target = next((one for one in targets if one.is_eligible), None)
+    if target is None:
+        return Preview(current, None, targets)
+    now, then = (set(names(version)) for version in (current.version, target.version))
+    return Preview(current, target, targets, sorted(now - then), sorted(then - now))
+
+
+def names(version: ModelVersion) -> list[str]:
+    return [field["name"] for field in version.schema.get("fields", [])]
+
+
+def approved_request(version: ModelVersion, environment: Environment) -> ReleaseRequest | None:
+    """The approval that a release of this version would stand on, if it is still about what is there."""
+    request = (
+        ReleaseRequest.objects.filter(
+            version=version, environment=environment, state=ReleaseRequest.State.APPROVED, releases=None
+        )
+        .with_context()
+        .first()
+    )
+    if request and approvals.binding(version, environment.slug) == request.bound:
+        return request
+    return None
+
+
+def _approval_of(version: ModelVersion, environment: Environment) -> ReleaseRequest:
+    version.refresh_from_db(fields=["state"])
+    request = approved_request(version, environment) if gate.may_answer(version) else None
+    if request is None:
+        raise Refused(
+            _("%(version)s is not approved for %(environment)s.")
+            % {"version": version, "environment": environment.slug},
+            code="not_approved",
+            fix=_("Ask for approval; an approver who is not its author decides."),
+        )
+    return request
+
+
+def _current_as_expected(
+    model: RegisteredModel, environment: Environment, expect: int | None
+) -> Release | None:
+    current = Release.objects.current(model, environment.slug)
+    number = current.number if current else 0
+    if expect is not None and expect != number:
+        raise _lost_race(current)
+    return current
+
+
+def _lost_race(current: Release | None) -> Refused:
+    if current is None:
+        return Refused(_("Nothing is released here."), code="lost_race")
+    seconds = max(0, int((timezone.now() - current.created_at).total_seconds()))
+    words = {
+        "version": current.version.label,
+        "who": current.released_by.display_name,
+        "seconds": seconds,
+    }
+    if current.kind == Release.Kind.RELEASE:
+        message = _("%(version)s was released by %(who)s %(seconds)d s ago.") % words
+    else:
+        message = _("Already rolled back to %(version)s by %(who)s %(seconds)d s ago.") % words
+    return Refused(message, code="lost_race", fix=_("Look at what is serving now, then decide again."))
+
+
+def _append(made: Release, current: Release | None) -> Release:
+    made.number = current.number + 1 if current else 1
+    try:
+        with transaction.atomic():
+            made.save()
+    except IntegrityError as exc:
+        raise _lost_race(Release.objects.current(made.model, made.environment.slug)) from exc
+    return made
+
+
+def _tell(made: Release, before: Release | None, action: Action, actor: Any, as_of: datetime | None) -> None:
+    audit.record(
+        action,
+        target=made,
+        actor=actor,
+        reason=made.reason,
+        before=_facts(before) if before else None,
+        after=_facts(made),
+        environment=made.environment.slug,
+        **({"as_of": as_of} if as_of else {}),
+    )
+    approvals.settle_open(made)
+    transaction.on_commit(partial(signals.serving_changed.send, sender=Release, release_id=made.pk))
+
+
+def _facts(one: Release) -> dict[str, Any]:
+    return {"release": one.number, "version": one.version.number, "sha256": one.version.sha256}
+
+
+def _instant(as_of: datetime | None, current: Release | None) -> datetime:
+    if as_of is None:
+        return timezone.now()
+    require_as_of()
+    if current and as_of <= current.created_at:
+        raise Refused(_("A release cannot begin before the one it replaces."), code="as_of_too_early")
+    return as_of
+
+
+def require_as_of() -> None:
+    """Refuse to record that something happened at another time, unless this installation allows it (the demo)."""
+    if not settings.MODELGATE_ALLOW_AS_OF:
+        raise Refused(_("This installation does not record acts as of another time."), code="as_of_not_allowed")
+
+
+def _require_same_model(model: RegisteredModel, version: ModelVersion) -> None:
+    if version.model_id != model.pk:
+        raise NotFound(_("This model has no such version."))
+
+
+def _require_not_frozen(model: RegisteredModel, environment: Environment) -> None:
+    freeze = open_freeze(model, environment)
+    if freeze:
+        raise Refused(
+            _("Releases are frozen since %(who)s rolled back to %(version)s.")
+            % {"who": freeze.release.released_by.display_name, "version": freeze.release.version.label},
+            code="frozen",
+            fix=_("Lift the freeze first."),
+        )
+
+
+def _chosen_target(current: Release, to: int | None) -> Target:
+    targets = _targets(current)
+    if to is None:
+        target = next((one for one in _before(current, targets) if one.is_eligible), None)
+        if target is None:
+            raise Refused(_("There is no earlier release to go back to."), code="no_earlier_release")
+        return target
+    chosen = next((one for one in targets if one.version.number == to), None)
+    if chosen is None:
+        raise Refused(
+            _("Version %(number)d never served here, so one cannot go back to it.") % {"number": to},
+            code="never_served",
+        )
+    if chosen.problem:
+        raise Refused(chosen.problem, code="target_not_eligible")
+    return chosen
+
+
+def _before(current: Release, targets: list[Target]) -> list[Target]:
+    """Targets that served before the current version first did: a second rollback goes further back, not forth."""
+    origin = current.restores or current
+    return [one for one in targets if one.release.number < origin.number]
+
+
+def _targets(current: Release) -> list[Target]:
+    """Every version that served here, newest first, each with its latest direct release."""
+    history = (
+        Release.objects.of(current.model, current.environment.slug)
+        .filter(kind=Release.Kind.RELEASE)
+        .order_by("-number")
+    )
+    latest: dict[int, Release] = {}
+    for one in history:
+        latest.setdefault(one.version_id, one)
+    return [Target(one.version, one, _problem(one.version, current)) for one in latest.values()]
+
+
+def _problem(version: ModelVersion, current: Release) -> str:
+    if version.pk == current.version_id:
+        return _("Serving now")
+    if not gate.may_answer(version):
+        return _("%(state)s: it may not answer any more") % {"state": version.get_state_display()}
+    if not artifacts.exists(version.sha256):
+        return _("Its file is missing")
+    return ""
