@@ -6,7 +6,7 @@ and read by everything that asks: forms, validation, batches, monitoring, the co
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, cast, get_args
 
@@ -570,7 +570,7 @@ def _difference(row: dict[str, Any], other: dict[str, Any], each: Field) -> floa
     mine, theirs = row[each.name], other[each.name]
     low, high = each.training.min, each.training.max
     if each.is_numeric and mine is not None and theirs is not None and low is not None and high is not None:
-        return abs(mine - theirs) / (high - low) if high > low else 0.0
+        return float(abs(mine - theirs) / (high - low)) if high > low else 0.0
     return float(mine != theirs)
 
 
@@ -662,14 +662,16 @@ def _differing(old: Mapping[str, Any], new: Mapping[str, Any]) -> tuple[str, ...
 
 
 def _narrows(old: Field, new: Field) -> bool:
-    lower: Callable[[float | None], float] = lambda value: -math.inf if value is None else value  # noqa: E731
-    upper: Callable[[float | None], float] = lambda value: math.inf if value is None else value  # noqa: E731
     return (
         (new.required and not old.required)
-        or lower(new.min) > lower(old.min)
-        or upper(new.max) < upper(old.max)
+        or _or(new.min, -math.inf) > _or(old.min, -math.inf)
+        or _or(new.max, math.inf) < _or(old.max, math.inf)
         or (new.strict and not (old.strict and set(old.categories) <= set(new.categories)))
     )
+
+
+def _or(value: float | None, default: float) -> float:
+    return default if value is None else value
 
 
 def with_words(

@@ -32,7 +32,7 @@ _BOOLEANS = pa.array(["true", "false"])
 
 def read_dataset(dataset: "Dataset") -> pa.Table:
     """The stored table of a dataset."""
-    with artifacts.open(dataset.sha256) as file:
+    with artifacts.open_artifact(dataset.sha256) as file:
         return read_table(file)
 
 
