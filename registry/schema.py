@@ -560,7 +560,7 @@ def _distance(
     if not chosen:
         return 0.0
     return min(
-        len(fields) * 0.5 * (row[target] != other[target])
+        len(fields) * 0.5 * float(row[target] != other[target])
         + sum(_difference(row, other, each) for each in fields)
         for other in chosen
     )
