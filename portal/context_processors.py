@@ -1,0 +1,127 @@
+"""What every page needs: the navigation that this person has, and the names of things."""
+
+from typing import NamedTuple
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+from django.utils.functional import Promise, SimpleLazyObject
+from django.utils.translation import gettext_lazy as _
+
+from registry.models import ReleaseRequest, Role
+
+
+class Item(NamedTuple):
+    title: str | Promise
+    icon: str
+    name: str
+    roles: frozenset[str] | None = None  # None: everybody
+
+
+class Link(NamedTuple):
+    title: str | Promise
+    icon: str
+    url: str
+    current: bool
+    count: int
+
+
+class Group(NamedTuple):
+    title: str | Promise
+    links: list[Link]
+
+
+_BUILDERS = frozenset({Role.AUTHOR, Role.APPROVER, Role.OPERATOR, Role.AUDITOR, Role.ADMIN})
+_WATCHERS = _BUILDERS | {Role.INTEGRATOR}
+_PREDICTORS = frozenset({Role.BUSINESS, Role.AUTHOR, Role.APPROVER, Role.OPERATOR, Role.INTEGRATOR, Role.ADMIN})
+
+NAVIGATION: list[tuple[str | Promise, list[Item]]] = [
+    ("", [Item(_("Home"), "home", "home")]),
+    (
+        _("Predict"),
+        [
+            Item(_("Models"), "box", "model-list"),
+            Item(_("Batch jobs"), "file-spreadsheet", "batch-list", _PREDICTORS | {Role.AUDITOR}),
+            Item(_("My history"), "history", "history", _PREDICTORS),
+        ],
+    ),
+    (
+        _("Build"),
+        [
+            Item(_("Versions"), "versions", "version-index", _BUILDERS),
+            Item(_("Upload a version"), "upload", "version-upload-index", frozenset({Role.AUTHOR})),
+        ],
+    ),
+    (
+        _("Govern"),
+        [
+            Item(_("Approvals"), "checklist", "approval-list", _BUILDERS),
+            Item(_("Audit log"), "file-text", "audit-log"),
+        ],
+    ),
+    (
+        _("Operate"),
+        [
+            Item(_("Health"), "activity-heartbeat", "fleet", _WATCHERS),
+            Item(_("Alerts"), "bell", "incident-list", _WATCHERS),
+            Item(_("Releases"), "rocket", "release-index", _BUILDERS),
+        ],
+    ),
+    (
+        _("Develop"),
+        [
+            Item(_("API keys"), "key", "key-list"),
+            Item(_("API docs"), "api", "api-docs"),
+        ],
+    ),
+    (
+        _("Admin"),
+        [
+            Item(_("Users and roles"), "users", "people", frozenset({Role.ADMIN, Role.AUDITOR})),
+            Item(_("Admin site"), "settings", "admin:index", frozenset({Role.ADMIN, Role.APPROVER})),
+        ],
+    ),
+]
+
+
+def navigation_for(request: HttpRequest) -> list[Group]:
+    """Only what this person has; a group with nothing in it does not appear."""
+    roles = getattr(request.user, "roles", frozenset())
+    groups = []
+    for title, items in NAVIGATION:
+        links = [_link(request, item) for item in items if item.roles is None or item.roles & roles]
+        if shown := [link for link in links if link is not None]:
+            groups.append(Group(title, shown))
+    return groups
+
+
+def _link(request: HttpRequest, item: Item) -> Link | None:
+    try:
+        url = reverse(item.name)
+    except NoReverseMatch:
+        return None
+    match = request.resolver_match
+    current = match is not None and (match.view_name == item.name or _belongs(match.view_name, item.name))
+    return Link(item.title, item.icon, url, current, _count(request, item.name))
+
+
+def _belongs(view_name: str, item_name: str) -> bool:
+    """A page about one thing lights the list that it comes from."""
+    subject = item_name.removesuffix("-list").removesuffix("-index").removesuffix("-log")
+    return view_name.startswith(f"{subject}-") and not view_name.startswith("version-upload")
+
+
+def _count(request: HttpRequest, name: str) -> int:
+    if name != "approval-list" or Role.APPROVER not in request.user.roles:  # type: ignore[union-attr]
+        return 0
+    return ReleaseRequest.objects.visible_to(request.user).waiting().exclude(requested_by=request.user).count()  # type: ignore[misc]
+
+
+def portal(request: HttpRequest) -> dict[str, object]:
+    context: dict[str, object] = {"site_name": settings.SITE_NAME, "LANGUAGE_CHOICES": settings.LANGUAGES}
+    user = getattr(request, "user", None)
+    if user is not None and user.is_authenticated:
+        # Lazy: fragments and files that show no sidebar pay nothing for it.
+        context["navigation"] = SimpleLazyObject(lambda: navigation_for(request))
+        context["role_names"] = SimpleLazyObject(lambda: [Role(role).label for role in sorted(user.roles)])
+    return context

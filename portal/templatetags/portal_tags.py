@@ -1,0 +1,320 @@
+"""Formatting for templates: icons, badges, times, numbers. Never a query."""
+
+import math
+from datetime import datetime
+from functools import cache
+from typing import Any, NamedTuple
+
+from django import template
+from django.conf import settings
+from django.template.defaultfilters import date as format_date
+from django.template.defaultfilters import filesizeformat
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import number_format
+from django.utils.functional import Promise
+from django.utils.html import format_html
+from django.utils.safestring import SafeString, mark_safe
+from django.utils.translation import get_language, ngettext
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
+from django.utils.translation import pgettext_lazy as in_context
+
+register = template.Library()
+
+ICONS = settings.BASE_DIR / "static" / "vendor" / "tabler-icons"
+
+
+class Word(NamedTuple):
+    """How a state is said: a tone, an icon and a word, never a colour alone."""
+
+    tone: str
+    icon: str
+    label: str | Promise
+
+
+#: One vocabulary for every state that a page shows.
+WORDS: dict[str, Word] = {
+    # versions
+    "draft": Word("mute", "circle-dashed", lazy("Draft")),
+    "checking": Word("info", "loader-2", lazy("Checking")),
+    "needs_review": Word("warn", "eye", lazy("Needs review")),
+    "checks_failed": Word("bad", "x", lazy("Checks failed")),
+    "checked": Word("ok", "check", lazy("Checked")),
+    "waiting_for_approval": Word("warn", "hourglass", lazy("Waiting for approval")),
+    "rejected": Word("bad", "x", lazy("Rejected")),
+    "approved": Word("ok", "check", lazy("Approved")),
+    "shadow": Word("shadow", "circle-half-2", lazy("Shadow")),
+    "canary": Word("canary", "circle-half-2", lazy("Canary")),
+    "serving": Word("ok", "point", lazy("Serving")),
+    "serving_elsewhere": Word("info", "point", lazy("In staging")),
+    "rolled_back": Word("warn", "arrow-back-up", lazy("Rolled back")),
+    "retired": Word("mute", "archive", lazy("Retired")),
+    "quarantined": Word("bad", "ban", lazy("Quarantined")),
+    "archived": Word("mute", "archive", lazy("Archived")),
+    # approvals
+    "waiting": Word("warn", "hourglass", lazy("Waiting")),
+    "changes_asked": Word("warn", "message-circle", lazy("Changes asked")),
+    "withdrawn": Word("mute", "arrow-back-up", lazy("Withdrawn")),
+    "stale": Word("bad", "alert-triangle", lazy("Stale")),
+    "expired": Word("mute", "clock", lazy("Expired")),
+    # batches
+    "uploaded": Word("mute", "upload", lazy("Uploaded")),
+    "ready": Word("info", "circle", lazy("Ready")),
+    "queued": Word("mute", "hourglass", in_context("batch", "Waiting")),
+    "running": Word("info", "loader-2", lazy("Running")),
+    "succeeded": Word("ok", "check", lazy("Done")),
+    "succeeded_with_errors": Word("warn", "alert-triangle", lazy("Done, with rows skipped")),
+    "failed": Word("bad", "x", lazy("Failed")),
+    "cancelling": Word("warn", "loader-2", lazy("Stopping")),
+    "cancelled": Word("mute", "player-stop", lazy("Stopped")),
+    # health and drift
+    "healthy": Word("ok", "circle-check", lazy("Healthy")),
+    "watch": Word("warn", "eye", lazy("Watch")),
+    "alert": Word("bad", "alert-triangle", lazy("Alert")),
+    "not_enough_data": Word("mute", "circle-dashed", lazy("Not enough data")),
+    "not_measured": Word("mute", "minus", lazy("Not measured")),
+    "muted": Word("mute", "bell", lazy("Muted")),
+    "open": Word("bad", "alert-triangle", lazy("Open")),
+    "acknowledged": Word("warn", "eye", lazy("Acknowledged")),
+    "resolved": Word("ok", "circle-check", lazy("Resolved")),
+    # keys and people
+    "active": Word("ok", "circle-check", lazy("Active")),
+    "inactive": Word("mute", "ban", lazy("Deactivated")),
+    "invited": Word("warn", "mail", lazy("Invited")),
+    "rotating": Word("warn", "refresh", lazy("Rotating")),
+    "revoked": Word("mute", "ban", lazy("Revoked")),
+    # checks
+    "passed": Word("ok", "circle-check", lazy("Passed")),
+    "skipped": Word("mute", "minus", lazy("Skipped")),
+    # audit
+    "done": Word("ok", "check", lazy("Done")),
+    "refused": Word("bad", "ban", lazy("Refused")),
+    # releases
+    "release": Word("info", "rocket", lazy("Release")),
+    "rollback": Word("warn", "arrow-back-up", lazy("Rollback")),
+    "auto_rollback": Word("bad", "arrow-back-up", lazy("Automatic rollback")),
+    "frozen": Word("info", "snowflake", lazy("Frozen")),
+    # risk
+    "risk_low": Word("mute", "shield-check", lazy("Low risk")),
+    "risk_medium": Word("warn", "shield-check", lazy("Medium risk")),
+    "risk_high": Word("bad", "shield-check", lazy("High risk")),
+}
+_TURNING = frozenset({"checking", "running", "cancelling", "rotating"})
+
+
+@cache
+def _icon_body(name: str) -> str:
+    source = (ICONS / f"{name}.svg").read_text()
+    return source.partition(">")[2].rpartition("</svg>")[0].replace("\n", "")
+
+
+@register.simple_tag
+def icon(name: str, css: str = "") -> SafeString:
+    """One outline icon, drawn in the colour of the text; silent for readers, the word beside it speaks."""
+    return mark_safe(  # noqa: S308 - our own files
+        f'<svg class="icon{" " + css if css else ""}" viewBox="0 0 24 24" fill="none" stroke="currentColor" '
+        f'stroke-width="2" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">{_icon_body(name)}</svg>'
+    )
+
+
+@register.inclusion_tag("portal/_badge.html")
+def badge(state: str, label: str = "", tone: str = "") -> dict[str, object]:
+    """The badge of a state word; `label` says it more exactly ("Waiting (2 d)")."""
+    word = WORDS.get(str(state)) or Word("mute", "circle", str(state))
+    return {
+        "tone": tone or word.tone,
+        "icon": word.icon,
+        "label": label or word.label,
+        "live": state in _TURNING,
+    }
+
+
+@register.filter
+def state_word(state: str) -> str:
+    word = WORDS.get(str(state))
+    return str(word.label) if word else str(state)
+
+
+@register.filter
+def risk_key(risk: str) -> str:
+    return f"risk_{risk}"
+
+
+@register.simple_tag
+def crumb(title: object, name: str = "", *args: object) -> SafeString:
+    """One step of the path at the top; without a page name it is this page."""
+    if not name:
+        return format_html('<li><span aria-current="page">{}</span></li>', title)
+    return format_html('<li><a href="{}">{}</a></li>', reverse(name, args=args), title)
+
+
+# Times
+
+
+def _relative(seconds: float) -> str:
+    """A rough distance: "3 min ago", "in 2 days"."""
+    future, distance = seconds < 0, abs(seconds)
+    if distance < 45:  # noqa: PLR2004
+        return _("now") if future else _("just now")
+    for size, limit, unit in ((60, 3600, "min"), (3600, 86400, "h"), (86400, math.inf, "d")):
+        if distance < limit * 0.98:
+            n = max(1, round(distance / size))
+            text = {
+                "min": ngettext("%d min", "%d min", n),
+                "h": ngettext("%d h", "%d h", n),
+                "d": ngettext("%d day", "%d days", n),
+            }[unit] % n
+            return (_("in %s") if future else _("%s ago")) % text
+    return ""
+
+
+def _absolute(value: datetime) -> str:
+    return format_date(value.astimezone(timezone.get_current_timezone()), "j M Y, H:i") + " UTC"
+
+
+def _time(value: datetime, text: str) -> SafeString:
+    return format_html(
+        '<time datetime="{}" title="{}">{}</time>', value.isoformat(timespec="seconds"), _absolute(value), text
+    )
+
+
+@register.simple_tag
+def ago(value: datetime | None) -> SafeString | str:
+    """How long ago, with the exact time beside it for machines and on hover."""
+    if value is None:
+        return "–"
+    seconds = (timezone.now() - value).total_seconds()
+    text = _relative(seconds) if abs(seconds) < 60 * 86400 else format_date(value, "j M Y")
+    return _time(value, text)
+
+
+@register.simple_tag
+def when(value: datetime | None, style: str = "j M Y, H:i") -> SafeString | str:
+    """The exact time, in UTC, and says so on hover."""
+    return "–" if value is None else _time(value, format_date(value, style))
+
+
+# Numbers
+
+
+@register.filter
+def metric(value: object) -> str:
+    """Three significant figures, the way a person reads a measurement."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return "–" if value is None else str(value)
+    if not math.isfinite(value):
+        return "–"
+    if value == 0 or (isinstance(value, int) and abs(value) >= 1000):  # noqa: PLR2004
+        return count(value)
+    if abs(value) < 0.001:  # noqa: PLR2004
+        return "<0.001" if value > 0 else ">−0.001"
+    digits = max(0, 2 - math.floor(math.log10(abs(value))))
+    return number_format(f"{value:.{min(digits, 4)}f}", use_l10n=True, force_grouping=True)
+
+
+@register.filter
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.123 → 12.3 %."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    if 0 < value < 0.5 * 10 ** -(digits + 2):
+        return f"<{10 ** -digits:.{digits}f} %"
+    return f"{number_format(f'{value * 100:.{digits}f}', force_grouping=True)} %"
+
+
+@register.filter
+def count(value: float | None) -> str:
+    """Thousands grouped."""
+    return "–" if value is None else number_format(round(value), force_grouping=True)
+
+
+@register.filter
+def duration(seconds: float | None) -> str:
+    """0.041 → 41 ms; 3.2 → 3.2 s; 95 → 1 min 35 s."""
+    if seconds is None:
+        return "–"
+    if seconds < 1:
+        return f"{seconds * 1000:.0f} ms"
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    return f"{int(seconds // 60)} min {int(seconds % 60)} s"
+
+
+@register.filter
+def bytes_size(value: int | None) -> str:
+    return "–" if value is None else filesizeformat(value)
+
+
+@register.filter
+def short_hash(value: str) -> str:
+    return f"{value[:12]}…" if value else "–"
+
+
+#: Metrics where less is better; every other one is better when it grows.
+_LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "mape", "brier", "ece", "latency", "p95", "p50", "p99")
+
+
+@register.simple_tag
+def delta(name: str, now: object, then: object) -> SafeString | str:
+    """The change of a metric: sign, arrow and word, so that colour says nothing alone."""
+    if not isinstance(now, int | float) or not isinstance(then, int | float):
+        return ""
+    change = now - then
+    if abs(change) < 0.0005 * max(1.0, abs(then)):
+        return format_html('<span class="delta same">= {}</span>', _("same"))
+    less = any(word in name.lower().replace("-", "_").split("_") or word in name.lower() for word in _LESS_IS_BETTER)
+    better = (change < 0) == less
+    return format_html(
+        '<span class="delta {}">{} {}{} {}</span>',
+        "better" if better else "worse",
+        "▲" if change > 0 else "▼",
+        "+" if change > 0 else "−",
+        metric(abs(change)),
+        _("better") if better else _("worse"),
+    )
+
+
+# Small things
+
+
+@register.filter
+def in_language(words: Any) -> str:
+    """The reader's word out of {"en": …, "hi": …}, else English, else whatever there is."""
+    if not isinstance(words, dict):
+        return str(words or "")
+    return str(words.get((get_language() or "en")[:2]) or words.get("en") or next(iter(words.values()), ""))
+
+
+@register.filter
+def initials(user: Any) -> str:
+    parts = str(getattr(user, "name", "") or getattr(user, "email", "?")).replace(".", " ").split()
+    return "".join(part[0] for part in parts[:2]).upper()
+
+
+@register.filter
+def item(mapping: Any, key: object) -> object:
+    """`mapping[key]` for a key that is itself a variable."""
+    return mapping.get(key) if isinstance(mapping, dict) else None
+
+
+@register.filter
+def error_count(form: Any) -> int:
+    return sum(len(errors) for errors in form.errors.values())
+
+
+_MESSAGE = {
+    "success": ("ok", "circle-check"),
+    "warning": ("warn", "alert-triangle"),
+    "error": ("bad", "alert-circle"),
+}
+
+
+@register.filter
+def message_tone(level: str) -> str:
+    return _MESSAGE.get(level, ("info", ""))[0]
+
+
+@register.filter
+def message_icon(level: str) -> str:
+    return _MESSAGE.get(level, ("", "info-circle"))[1]
