@@ -1,0 +1,468 @@
+"""Models, their data and their versions: from the first upload to the last day."""
+
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from typing import IO, Any
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db import IntegrityError, transaction
+from django.db.models import Max
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from registry import artifacts, audit, inspection, permissions, ports, schema, signals, tables
+from registry.actions._words import reason_from
+from registry.audit import Action
+from registry.errors import FieldError, Invalid, Refused
+from registry.models import (
+    CheckResult,
+    Dataset,
+    Environment,
+    ModelVersion,
+    RegisteredModel,
+    Release,
+    Role,
+    Task,
+    User,
+)
+
+State = ModelVersion.State
+EXPECTED_ROWS = 1000
+
+
+# --- models ---
+
+
+@transaction.atomic
+def create_model(
+    *,
+    slug: str,
+    name: str,
+    task: str,
+    risk: str = "medium",
+    question: str = "",
+    description: str = "",
+    owners: Iterable[User] = (),
+    groups: Iterable[Group] = (),
+    actor: Any,
+) -> RegisteredModel:
+    """A new question that the business asks. Only authors; the one who creates it is an owner."""
+    permissions.require_role(permissions.can_create_model(actor), Role.AUTHOR)
+    model = RegisteredModel(
+        slug=slug.strip(),
+        name=name.strip(),
+        task=task,
+        risk=risk,
+        question=question.strip(),
+        description=description.strip(),
+        created_by=actor,
+    )
+    if RegisteredModel.objects.filter(slug=model.slug).exists():
+        raise _slug_in_use(model.slug)
+    _validate(model)
+    try:
+        with transaction.atomic():
+            model.save()
+    except IntegrityError as exc:
+        raise _slug_in_use(model.slug) from exc
+    model.owners.set([actor, *owners])
+    model.groups.set(groups)
+    audit.record(Action.MODEL_CREATED, target=model, actor=actor, after=_model_facts(model))
+    return model
+
+
+@transaction.atomic
+def change_model(model: RegisteredModel, *, actor: Any, **changes: Any) -> RegisteredModel:
+    """Change name, question, description, owners, groups or policy. Only its owners."""
+    permissions.require(
+        permissions.can_change_model(actor, model), _("Only an owner may change this model."), code="not_owner"
+    )
+    unknown = set(changes) - {"name", "question", "description", "owners", "groups", "policy"}
+    if unknown:
+        raise _invalid(sorted(unknown)[0], "not_changeable", _("This cannot be changed."))
+    before = _model_facts(model)
+    for attribute in ("name", "question", "description", "policy"):
+        if attribute in changes:
+            setattr(model, attribute, changes[attribute])
+    _validate(model)
+    model.save()
+    for relation in ("owners", "groups"):
+        if relation in changes:
+            getattr(model, relation).set(changes[relation])
+    audit.record(Action.MODEL_CHANGED, target=model, actor=actor, before=before, after=_model_facts(model))
+    return model
+
+
+def _model_facts(model: RegisteredModel) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "question": model.question,
+        "risk": model.risk,
+        "task": model.task,
+        "policy": model.policy,
+        "owners": sorted(model.owners.values_list("email", flat=True)),
+        "groups": sorted(model.groups.values_list("name", flat=True)),
+    }
+
+
+def _validate(model: RegisteredModel) -> None:
+    try:
+        model.full_clean(validate_unique=False, validate_constraints=False)
+    except ValidationError as exc:
+        errors: list[FieldError] = [
+            {"field": name, "code": "invalid", "expected": " ".join(words)} for name, words in exc.message_dict.items()
+        ]
+        raise Invalid(_("Some values are not right."), errors=errors) from exc
+
+
+def _slug_in_use(slug: str) -> Refused:
+    return Refused(
+        _("A model called “%(slug)s” exists already.") % {"slug": slug},
+        code="slug_in_use",
+        fix=_("Choose another short name, or upload a version to that model."),
+    )
+
+
+# --- datasets ---
+
+
+def add_dataset(
+    model: RegisteredModel, *, file: IO[bytes], filename: str, role: str = "reference", target: str = "", actor: Any
+) -> Dataset:
+    """Keep an immutable table with its profile. Only authors; the same bytes in the same role are the same dataset."""
+    permissions.require_role(permissions.can_upload(actor, model), Role.AUTHOR)
+    if role not in Dataset.Kind.values:
+        raise _invalid("role", "unknown_role", _("Write one of: %s.") % ", ".join(Dataset.Kind.values))
+    with artifacts.receive(file, settings.MODELGATE_MAX_DATASET) as received:
+        with received.path.open("rb") as opened:
+            table = tables.read_table(opened)
+        if target and target not in table.column_names:
+            raise _invalid(
+                "target",
+                "unknown_column",
+                _("There is no column “%(target)s”; there are: %(columns)s.")
+                % {"target": target, "columns": ", ".join(table.column_names[:40])},
+            )
+        return _keep_dataset(model, received, table, filename, role, target, actor)
+
+
+@transaction.atomic
+def _keep_dataset(
+    model: RegisteredModel,
+    received: artifacts.Received,
+    table: Any,
+    filename: str,
+    role: str,
+    target: str,
+    actor: Any,
+) -> Dataset:
+    known = Dataset.objects.filter(model=model, sha256=received.sha256, role=role, target=target).first()
+    if known:
+        return known
+    artifacts.keep(received)
+    dataset = Dataset.objects.create(
+        model=model,
+        name=filename[-200:],
+        role=role,
+        sha256=received.sha256,
+        size=received.size,
+        format="parquet" if _is_parquet(received) else "csv",
+        rows=table.num_rows,
+        columns=table.column_names,
+        target=target,
+        profile=audit.plain(tables.describe(table)),
+        created_by=actor,
+    )
+    audit.record(
+        Action.DATASET_ADDED, target=dataset, actor=actor, sha256=dataset.sha256, rows=dataset.rows, role=role
+    )
+    transaction.on_commit(partial(signals.dataset_added.send, sender=Dataset, dataset_id=dataset.pk))
+    return dataset
+
+
+def _is_parquet(received: artifacts.Received) -> bool:
+    with received.path.open("rb") as file:
+        return file.read(4) == b"PAR1"
+
+
+# --- versions ---
+
+
+@dataclass(frozen=True, kw_only=True)
+class Papers:
+    """What comes with an artifact: its schema, data, declared metrics and words."""
+
+    schema: dict[str, Any] | None = None
+    reference: Dataset | None = None
+    evaluation: Dataset | None = None
+    target: str = ""
+    metrics: dict[str, float] = field(default_factory=dict)
+    expected: list[dict[str, Any]] | None = None
+    card: str = ""
+    requirements: str = ""
+    notes: str = ""
+
+
+def upload_version(
+    model: RegisteredModel,
+    *,
+    file: IO[bytes],
+    filename: str,
+    schema: dict[str, Any] | None = None,
+    reference: Dataset | None = None,
+    evaluation: Dataset | None = None,
+    target: str = "",
+    metrics: dict[str, float] | None = None,
+    expected: IO[bytes] | None = None,
+    card: str = "",
+    requirements: str = "",
+    notes: str = "",
+    format: str = "auto",
+    draft: bool = False,
+    actor: Any,
+) -> ModelVersion:
+    """Keep a model file as the next version and start its checks (or leave it a draft). Only authors.
+
+    The file is looked into, never loaded: what is empty, too large, of no known format or would import
+    anything that is not plainly estimator code is refused before a byte of it is stored.
+    """
+    permissions.require_role(permissions.can_upload(actor, model), Role.AUTHOR)
+    papers = Papers(
+        schema=schema,
+        reference=_of_model(model, reference, "reference"),
+        evaluation=_of_model(model, evaluation, "evaluation"),
+        target=target,
+        metrics=_metrics(metrics or {}),
+        expected=_expected(expected),
+        card=card,
+        requirements=requirements,
+        notes=notes,
+    )
+    with artifacts.receive(file, settings.MODELGATE_MAX_ARTIFACT) as received:
+        with received.path.open("rb") as opened:
+            found = inspection.inspect(opened, declared_format=format)
+        version = _keep_version(model, received, found, filename, papers, actor)
+    if not draft:
+        start_checks(version, actor=actor)
+    return version
+
+
+@transaction.atomic
+def _keep_version(
+    model: RegisteredModel,
+    received: artifacts.Received,
+    found: inspection.Inspection,
+    filename: str,
+    papers: Papers,
+    actor: Any,
+) -> ModelVersion:
+    # The lock gives numbers without a gap to two uploads at once.
+    RegisteredModel.objects.select_for_update().get(pk=model.pk)
+    last = ModelVersion.objects.filter(model=model).aggregate(last=Max("number"))["last"] or 0
+    artifacts.keep(received)
+    version = ModelVersion.objects.create(
+        model=model,
+        number=last + 1,
+        sha256=received.sha256,
+        size=received.size,
+        filename=filename[-200:],
+        format=found.format,
+        schema=_schema_from(model, papers),
+        environment=found.environment(),
+        globals=found.to_json(),
+        declared_metrics=papers.metrics,
+        expected=papers.expected,
+        card=papers.card.strip(),
+        notes=papers.notes.strip(),
+        requirements=papers.requirements.strip(),
+        reference=papers.reference,
+        evaluation=papers.evaluation,
+        uploaded_by=actor,
+    )
+    audit.record(
+        Action.VERSION_UPLOADED,
+        target=version,
+        actor=actor,
+        after={"sha256": version.sha256, "format": version.format, "size": version.size},
+        filename=version.filename,
+    )
+    transaction.on_commit(partial(signals.version_uploaded.send, sender=ModelVersion, version_id=version.pk))
+    return version
+
+
+@transaction.atomic
+def edit_draft(version: ModelVersion, *, actor: Any, **changes: Any) -> ModelVersion:
+    """Correct schema, data, metrics or card of one's own draft, before its checks."""
+    permissions.require(
+        permissions.can_edit_draft(actor, version), _("Only its uploader may edit this draft."), code="not_uploader"
+    )
+    unknown = set(changes) - {"schema", "metrics", "card", "notes", "requirements", "reference", "evaluation"}
+    if unknown:
+        raise _invalid(sorted(unknown)[0], "not_changeable", _("This cannot be changed."))
+    fields: dict[str, Any] = {}
+    if "schema" in changes:
+        fields["schema"] = schema.Schema.from_json(changes["schema"]).to_json()
+    if "metrics" in changes:
+        fields["declared_metrics"] = _metrics(changes["metrics"])
+    for name in ("reference", "evaluation"):
+        if name in changes:
+            fields[name] = _of_model(version.model, changes[name], name)
+    for name in ("card", "notes", "requirements"):
+        if name in changes:
+            fields[name] = str(changes[name]).strip()
+    if not ModelVersion.objects.filter(pk=version.pk).move(old=State.DRAFT, new=State.DRAFT, **fields):
+        raise _wrong_state(version, _("only a draft can be edited"))
+    audit.record(Action.VERSION_EDITED, target=version, actor=actor, changed=sorted(fields))
+    version.refresh_from_db()
+    return version
+
+
+@transaction.atomic
+def start_checks(version: ModelVersion, *, actor: Any) -> ModelVersion:
+    """Let the model service look at a draft, or again at a version whose checks failed. Only authors."""
+    permissions.require_role(permissions.can_upload(actor, version.model), Role.AUTHOR)
+    version.refresh_from_db(fields=["state", "schema"])
+    if not version.schema.get("fields"):
+        raise _invalid(
+            "schema", "missing", _("Give reference data, or a schema, so that the inputs have names and types.")
+        )
+    moved = ModelVersion.objects.filter(pk=version.pk).move(
+        old=[State.DRAFT, State.CHECKS_FAILED], new=State.CHECKING, checks_started_at=timezone.now()
+    )
+    if not moved:
+        raise _wrong_state(version, _("checks start from a draft"))
+    CheckResult.objects.filter(version=version).delete()
+    audit.record(Action.VERSION_CHECKING, target=version, actor=actor)
+    ports.checks.start(version.pk)
+    version.refresh_from_db()
+    return version
+
+
+@transaction.atomic
+def finish_checks(
+    version: ModelVersion, *, passed: bool, measured: dict[str, Any], environment: dict[str, Any]
+) -> bool:
+    """What the checks found, once; False when somebody else has finished them before."""
+    new = State.CHECKED if passed else State.CHECKS_FAILED
+    moved = ModelVersion.objects.filter(pk=version.pk).move(
+        old=State.CHECKING, new=new, measured_metrics=audit.plain(measured), environment=audit.plain(environment)
+    )
+    if not moved:
+        return False
+    version.refresh_from_db()
+    failed = list(version.checks.filter(status=CheckResult.Status.FAILED).values_list("name", flat=True))
+    action = Action.VERSION_CHECKED if passed else Action.VERSION_CHECKS_FAILED
+    audit.record(action, target=version, actor=None, after={"state": new, "measured": measured}, failed=failed)
+    transaction.on_commit(
+        partial(signals.version_checked.send, sender=ModelVersion, version_id=version.pk, passed=passed)
+    )
+    return True
+
+
+@transaction.atomic
+def retire(version: ModelVersion, *, reason: str, actor: Any) -> ModelVersion:
+    """This version shall not answer any more. Refused while it serves anywhere."""
+    permissions.require_role(permissions.can_retire(actor, version), Role.OPERATOR)
+    words = reason_from(reason)
+    serving = serving_in(version)
+    if serving:
+        raise Refused(
+            _("%(version)s is serving in %(places)s.") % {"version": version, "places": ", ".join(serving)},
+            code="still_serving",
+            fix=_("Release another version first."),
+        )
+    old = version.state
+    if not ModelVersion.objects.filter(pk=version.pk).move(
+        old=[State.DRAFT, State.CHECKED, State.CHECKS_FAILED], new=State.RETIRED
+    ):
+        raise _wrong_state(version, _("it cannot be retired now"))
+    audit.record(
+        Action.VERSION_RETIRED,
+        target=version,
+        actor=actor,
+        reason=words,
+        before={"state": old},
+        after={"state": State.RETIRED},
+    )
+    version.refresh_from_db()
+    return version
+
+
+@transaction.atomic
+def quarantine(version: ModelVersion, *, reason: str) -> bool:
+    """Stop a version from answering because something is wrong with it; False when it answered nothing anyway."""
+    old = version.state
+    moved = ModelVersion.objects.filter(pk=version.pk).move(old=State.CHECKED, new=State.QUARANTINED)
+    if moved:
+        audit.record(
+            Action.VERSION_QUARANTINED,
+            target=version,
+            actor=None,
+            reason=reason,
+            before={"state": old},
+            after={"state": State.QUARANTINED},
+        )
+        version.refresh_from_db()
+    return moved
+
+
+def serving_in(version: ModelVersion) -> list[str]:
+    """Names of the environments where this version answers now."""
+    places = []
+    for environment in Environment.objects.all():
+        current = Release.objects.current(version.model, environment.slug)
+        if current and current.version_id == version.pk:
+            places.append(environment.slug)
+    return places
+
+
+def _schema_from(model: RegisteredModel, papers: Papers) -> dict[str, Any]:
+    if papers.schema:
+        return schema.Schema.from_json(papers.schema).to_json()
+    if papers.reference is None:
+        return {}
+    target = papers.target or papers.reference.target
+    if not target:
+        raise _invalid("target", "missing", _("Name the column of the reference data that the model answers."))
+    table = tables.read_dataset(papers.reference)
+    return schema.infer(table, target, Task(model.task).value, question=model.question).to_json()
+
+
+def _metrics(metrics: dict[str, Any]) -> dict[str, float]:
+    if not isinstance(metrics, dict):
+        raise _invalid("metrics", "wrong_type", _("Write an object of names and numbers."))
+    for name, value in metrics.items():
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or value != value or abs(value) == float("inf"):
+            raise _invalid(f"metrics.{name}", "not_a_number", _("Write a finite number."))
+    return {str(name)[:40]: float(value) for name, value in metrics.items()}
+
+
+def _expected(file: IO[bytes] | None) -> list[dict[str, Any]] | None:
+    if file is None:
+        return None
+    return list(audit.plain(tables.read_table(file).slice(0, EXPECTED_ROWS).to_pylist()))
+
+
+def _of_model(model: RegisteredModel, dataset: Dataset | None, name: str) -> Dataset | None:
+    if dataset is not None and dataset.model_id != model.pk:
+        raise _invalid(name, "unknown_dataset", _("This model has no such dataset."))
+    return dataset
+
+
+def _wrong_state(version: ModelVersion, rule: str) -> Refused:
+    with suppress(ModelVersion.DoesNotExist):
+        version.refresh_from_db(fields=["state"])
+    return Refused(
+        _("%(version)s is %(state)s; %(rule)s.")
+        % {"version": version, "state": version.get_state_display().lower(), "rule": rule},
+        code="wrong_state",
+    )
+
+
+def _invalid(name: str, code: str, message: str) -> Invalid:
+    return Invalid(message, code=code, errors=[{"field": name, "code": code, "expected": message, "fix": message}])
