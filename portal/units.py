@@ -1,0 +1,71 @@
+"""The four processes of an installation, as command lines: `up` starts them together, production one by one."""
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from django.conf import settings
+
+from registry import artifacts
+
+MANAGE = Path(settings.BASE_DIR) / "manage.py"
+
+
+def web(*, host: str, port: int, processes: int = 1, threads: int = 8) -> list[str]:
+    return [
+        *_python("granian", "--interface", "wsgi", "portal.wsgi:application"),
+        *("--host", host, "--port", str(port), "--workers", str(processes)),
+        # Plain WSGI in threads: no upgrade to WebSockets is ever answered.
+        *("--blocking-threads", str(threads), "--no-ws"),
+        *("--workers-kill-timeout", "10"),
+    ]
+
+
+def worker(*, processes: int = 0, with_beat: bool = False) -> list[str]:
+    """`with_beat` only where there is exactly one worker: two schedulers tick twice."""
+    scheduler = ["--beat", *_beat_options()] if with_beat else []
+    return [
+        *_python("celery", "-A", "portal", "worker", *scheduler),
+        *(
+            "--concurrency",
+            str(processes or worker_processes()),
+            "-O",
+            "fair",
+            "--without-gossip",
+            "--without-mingle",
+        ),
+    ]
+
+
+def beat() -> list[str]:
+    return [*_python("celery", "-A", "portal", "beat", *_beat_options()), "--pidfile="]
+
+
+def modeld() -> list[str]:
+    """Without Django and without settings: it gets a socket to listen on and the folders it may open."""
+    stores = (Path(settings.MEDIA_ROOT) / "artifacts", artifacts.cache_root())
+    return [
+        *_python("inference.modeld", "--socket", settings.MODELGATE_MODELD_SOCKET),
+        *(word for store in stores for word in ("--store", str(store))),
+    ]
+
+
+def become(command: Sequence[str]) -> NoReturn:
+    """Go on as that process, so that its supervisor signals it and nobody in between."""
+    os.chdir(settings.BASE_DIR)
+    os.execv(command[0], command)
+
+
+def worker_processes() -> int:
+    """Enough to keep a short task from waiting behind a long one, few enough for a small machine."""
+    return max(2, min(4, os.cpu_count() or 2))
+
+
+def _beat_options() -> list[str]:
+    return ["--schedule", settings.CELERY_BEAT_SCHEDULE_FILENAME]
+
+
+def _python(module: str, *arguments: str) -> list[str]:
+    return [sys.executable, "-m", module, *arguments]
