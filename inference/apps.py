@@ -1,0 +1,7 @@
+"""Answering with released versions."""
+
+from django.apps import AppConfig
+
+
+class InferenceConfig(AppConfig):
+    name = "inference"

@@ -1,0 +1,75 @@
+"""What every request gets: an id that answers quote, a context for the audit log, and a closed door."""
+
+import re
+import uuid
+from collections.abc import Callable
+
+from django.conf import settings
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse
+
+from registry import audit
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}\Z")
+
+#: Open to everybody. The API answers for itself, with 401.
+OPEN_PATHS = ("/livez", "/readyz", "/static/", "/accounts/", "/api/", "/metrics")
+
+
+class RequestIdMiddleware:
+    """Take the caller's X-Request-ID where it is a plain one, make one otherwise; send it back."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        given = request.headers.get("X-Request-ID", "")
+        request.request_id = given if REQUEST_ID.match(given) else uuid.uuid4().hex  # type: ignore[attr-defined]
+        # django-structlog reads this header to name the request in every log line, Celery's included.
+        request.META["HTTP_X_REQUEST_ID"] = request.request_id  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        response["X-Request-ID"] = request.request_id  # type: ignore[attr-defined]
+        return response
+
+
+class AuditContextMiddleware:
+    """Everything recorded during a request says by which door, from where and under which id it came."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        with audit.context(
+            channel=channel_of(request.path),
+            ip=client_ip(request),
+            request_id=request.request_id,  # type: ignore[attr-defined]
+        ):
+            return self.get_response(request)
+
+
+class LoginRequiredMiddleware:
+    """Deny first: a page that is not on the short list of open ones sends a stranger to the login page."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        if request.user.is_authenticated or request.path.startswith(OPEN_PATHS):
+            return self.get_response(request)
+        return redirect_to_login(request.get_full_path(), str(settings.LOGIN_URL))
+
+
+def channel_of(path: str) -> str:
+    if path.startswith("/api/"):
+        return "api"
+    return "admin" if path.startswith("/admin/") else "page"
+
+
+def client_ip(request: HttpRequest) -> str:
+    """The visitor's address; X-Forwarded-For counts only as far as our own proxies wrote it."""
+    proxies = settings.ALLAUTH_TRUSTED_PROXY_COUNT
+    forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
+    if proxies and len(forwarded) >= proxies:
+        return forwarded[-proxies][:45]
+    return str(request.META.get("REMOTE_ADDR", ""))[:45]

@@ -1,0 +1,45 @@
+"""Is it alive, is it ready: for load balancers and for `manage.py up`."""
+
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+from django.db.utils import DatabaseError
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.views.decorators.cache import never_cache
+
+from inference import runners
+from registry import storage
+
+
+@never_cache
+def live(request: HttpRequest) -> HttpResponse:
+    """The process answers; nothing else is asked."""
+    return HttpResponse("ok\n", content_type="text/plain")
+
+
+@never_cache
+def ready(request: HttpRequest) -> JsonResponse:
+    """200 when everything that an answer needs is there, else 503 with what is missing."""
+    parts = {"database": _database(), "storage": _storage(), "models": _models()}
+    is_ready = all(state == "ok" for state in parts.values())
+    return JsonResponse({"ready": is_ready, **parts}, status=200 if is_ready else 503)
+
+
+def _database() -> str:
+    try:
+        executor = MigrationExecutor(connection)
+        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    except DatabaseError:
+        return "unreachable"
+    return "migrations are missing" if pending else "ok"
+
+
+def _storage() -> str:
+    try:
+        storage.exists("readyz")
+    except Exception:
+        return "unreachable"
+    return "ok"
+
+
+def _models() -> str:
+    return "ok" if runners.is_alive() else "the model service does not answer"
