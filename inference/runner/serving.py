@@ -1,0 +1,87 @@
+"""One runner's life: enter the jail, open the model, say so, answer until nobody listens."""
+
+import os
+import socket
+import threading
+import time
+from typing import Any
+
+from . import limits, loading, scoring, wire
+
+MAX_ERROR = 2000
+
+
+def run(control: socket.socket) -> None:
+    """Never returns to the zygote's code: the caller exits the process afterwards."""
+    order, fds = wire.receive_with_fds(control)
+    try:
+        scorer, ready = _prepare(order, fds[0])
+    except BaseException as error:  # noqa: BLE001 - past the jail's door, everything raised is the model's doing
+        wire.send(control, {"ok": False, "code": _code(error), "error": _text(error)})
+        return
+    wire.send(control, ready)
+    lock = threading.Lock()
+    while True:
+        message, fds = wire.receive_with_fds(control)
+        if message.get("op") != "connect" or not fds:
+            return
+        only = bool(message.get("only"))
+        threading.Thread(
+            target=_converse, args=(socket.socket(fileno=fds[0]), scorer, lock, only), daemon=True
+        ).start()
+
+
+def _prepare(order: dict[str, Any], fd: int) -> tuple[scoring.Scorer, dict[str, Any]]:
+    layers = limits.enter_jail(limits.Limits(**order["limits"]))
+    started = time.perf_counter()
+    scoring.notes.listen()
+    admitted = frozenset((module, name) for module, name in order["admitted"])
+    with os.fdopen(fd, "rb") as file:
+        scorer = scoring.Scorer(loading.load(file, order["format"], admitted))
+    return scorer, {
+        "ok": True,
+        "layers": layers,
+        "versions": scoring.versions(),
+        "warnings": scoring.notes.take(),
+        "seconds": time.perf_counter() - started,
+        **scorer.describe(),
+    }
+
+
+def _converse(sock: socket.socket, scorer: scoring.Scorer, lock: threading.Lock, only: bool) -> None:
+    """Answer one client. A model need not be safe with threads, so it is asked by one of them at a time."""
+    try:
+        while True:
+            request = wire.receive(sock, wire.MAX_REQUEST)
+            with lock:
+                reply = _reply(scorer, request)
+            wire.send(sock, reply)
+    except (OSError, ValueError):
+        sock.close()
+        if only:
+            os._exit(0)
+
+
+def _reply(scorer: scoring.Scorer, request: dict[str, Any]) -> dict[str, Any]:
+    started = time.perf_counter()
+    try:
+        reply = {"ok": True, **scorer.answer(request["rows"])}
+    except Exception as error:  # noqa: BLE001 - the model's code may raise anything
+        reply = {"ok": False, "code": _code(error), "error": _text(error)}
+    reply["warnings"] = scoring.notes.take()
+    reply["seconds"] = time.perf_counter() - started
+    return reply
+
+
+def _code(error: BaseException) -> str:
+    if isinstance(error, MemoryError):
+        return "memory"
+    if isinstance(error, loading.NotAdmitted):
+        return "not_admitted"
+    return "not_servable" if isinstance(error, scoring.NotServable) else "failed"
+
+
+def _text(error: BaseException) -> str:
+    if isinstance(error, loading.NotAdmitted | scoring.NotServable):
+        return str(error)[:MAX_ERROR]
+    return f"{type(error).__name__}: {error}"[:MAX_ERROR]
