@@ -5,6 +5,7 @@ each dies with its parent, even when that is killed; each writes into a log file
 errors are shown. There are no threads here: PR_SET_PDEATHSIG follows the thread that forked.
 """
 
+import contextlib
 import ctypes
 import fcntl
 import json
@@ -84,10 +85,8 @@ class Child:
 
     def kill(self) -> None:
         """End it and whatever it left behind in its session."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         self.process.wait()
 
     def why_it_ended(self) -> str:
