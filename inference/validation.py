@@ -294,14 +294,10 @@ def show(value: Any) -> Any:
     """A wrong value as it may be echoed: short, encodable, and a number only if JSON has it."""
     if value is None or isinstance(value, bool):
         return value
-    if isinstance(value, int | float):
-        is_plain = (
-            isinstance(value, int)
-            and abs(value) <= MAX_INTEGER
-            or isinstance(value, float)
-            and math.isfinite(value)
-        )
-        return value if is_plain else _shorten(str(value) if isinstance(value, float) else hex(value))
+    if isinstance(value, int):
+        return value if abs(value) <= MAX_INTEGER else _shorten(hex(value))
+    if isinstance(value, float):
+        return value if math.isfinite(value) else str(value)
     return _shorten(value if isinstance(value, str) else repr(value)[: MAX_SHOWN * 2])
 
 
@@ -313,7 +309,7 @@ def _shorten(text: str) -> str:
 # --- rows: a JSON body, or a form ---
 
 
-def validate_rows(schema: Schema, rows: Sequence[Mapping[str, Any]], *, as_text: bool = False) -> Checked:
+def validate_rows(schema: Schema, rows: Sequence[Any], *, as_text: bool = False) -> Checked:
     """Judge rows one by one; the caller decides whether one bad row refuses them all."""
     collector = _Collector(len(rows))
     clean: dict[str, list[Any]] = {each.name: [] for each in schema.fields}

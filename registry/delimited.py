@@ -74,7 +74,7 @@ def _not_text(kind: str) -> Invalid:
 
 
 def decode(data: bytes, *, encoding: str = "") -> tuple[str, str, list[str]]:
-    """The text, the encoding that was used, and sentences about it. UTF-8 is tried on the whole file, never a sample."""
+    """The text, the encoding used, and sentences about it. UTF-8 is tried on the whole file, never a sample."""
     if encoding:
         return _decode_as(data, encoding), encoding, []
     for bom, name in _BOMS:

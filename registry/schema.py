@@ -575,7 +575,7 @@ def _difference(row: dict[str, Any], other: dict[str, Any], each: Field) -> floa
 
 
 def _telling_fields(chosen: list[dict[str, Any]], fields: Sequence[Field]) -> list[Field]:
-    """Up to three fields in which the examples differ most, numbers and many-valued categories first to tell them apart."""
+    """Up to three fields in which the examples differ most, in the schema's order."""
     differing = [
         (len({row[each.name] for row in chosen}), -position, each)
         for position, each in enumerate(fields)
@@ -608,7 +608,7 @@ def _example_name(row: Mapping[str, Any], naming: Sequence[Field]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Change:
-    """One difference between two schemas. `breaks` says whether a client of the first would be refused by the second."""
+    """One difference between two schemas. `breaks`: a client of the first would be refused by the second."""
 
     field: str
     kind: Literal["added", "removed", "retyped", "changed"]

@@ -1,0 +1,297 @@
+"""The durable prediction log: the record is on its way to the disk before the answer leaves.
+
+`record` appends one frame a call to this process's segment. `ingest` reads every segment of this machine into the
+database, exactly once: the rows, what the sinks count, and the offset are one transaction. The tick calls it, and so
+does whoever looks for a prediction that is not there yet.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pyarrow as pa
+import structlog
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from inference import ports, segments
+from inference.models import LogSegment, Prediction
+from inference.ports import CallBatch, Label
+from inference.validation import trusted_table
+from registry.errors import Unavailable
+from registry.models import ModelVersion
+from registry.schema import Schema
+
+logger = structlog.get_logger(__name__)
+
+KEEP_FINISHED = timedelta(days=7)
+INSERT_ROWS = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedRow:
+    """One answered row as the log keeps it."""
+
+    id: str
+    inputs: Mapping[str, Any]
+    label: Label | None = None
+    value: float | None = None
+    probabilities: Mapping[str, float] | None = None
+    warnings: Sequence[Mapping[str, str]] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "inputs": self.inputs,
+            "label": self.label,
+            "value": self.value,
+            "probabilities": self.probabilities,
+            "warnings": list(self.warnings),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggedCall:
+    """One call as the log keeps it; a refused one has a status and a count, but nobody's inputs."""
+
+    request_id: str
+    at: datetime
+    model_id: int
+    version_id: int | None
+    release_id: int | None
+    release_number: int | None
+    environment: str
+    channel: str
+    user_id: int | None
+    user_name: str
+    key_id: int | None
+    key_name: str
+    status: int
+    latency_ms: float
+    asked: int
+    rows: Sequence[LoggedRow] = field(default=())
+
+    def to_bytes(self) -> bytes:
+        body = {
+            "request_id": self.request_id,
+            "at": self.at.timestamp(),
+            "model": self.model_id,
+            "version": self.version_id,
+            "release": self.release_id,
+            "release_number": self.release_number,
+            "environment": self.environment,
+            "channel": self.channel,
+            "user": self.user_id,
+            "user_name": self.user_name,
+            "key": self.key_id,
+            "key_name": self.key_name,
+            "status": self.status,
+            "ms": self.latency_ms,
+            "asked": self.asked,
+            "rows": [row.to_json() for row in self.rows],
+        }
+        return orjson.dumps(body)
+
+
+def folder() -> Path:
+    return Path(settings.DATA_DIR) / "log" / "predictions"
+
+
+@lru_cache(maxsize=4)
+def _writer(place: Path, fsync: bool) -> segments.Writer:
+    return segments.Writer(place, fsync=fsync)
+
+
+def record(call: LoggedCall) -> None:
+    """Write the call down, or refuse it: an answer without its record must not leave."""
+    try:
+        _writer(folder(), settings.MODELGATE_LOG_FSYNC).append(call.to_bytes())
+    except OSError as error:
+        logger.exception("prediction_log_failed", request_id=call.request_id)
+        raise Unavailable(
+            _("The prediction could not be recorded, so it is not given."),
+            code="log_unavailable",
+            fix=_("Try again; if it stays so, tell an administrator that the data disk may be full."),
+        ) from error
+
+
+# --- from the segments into the database ---
+
+
+def ingest(*, wait: bool = False) -> int:
+    """Read what is new in every segment of this machine; how many calls were taken in.
+
+    Without `wait`, nothing is done while another process is at it.
+    """
+    place = folder()
+    if not place.is_dir():
+        return 0
+    with segments.turn(place / "ingest.lock", wait=wait) as is_ours:
+        if not is_ours:
+            return 0
+        taken = sum(_ingest_segment(path) for path in segments.segments(place))
+    LogSegment.objects.filter(finished=True, seen_at__lt=timezone.now() - KEEP_FINISHED).delete()
+    return taken
+
+
+def _ingest_segment(path: Path) -> int:
+    with segments.owned_if_orphan(path) as is_orphan:
+        taken = _read_to_end(path)
+        if is_orphan:
+            _finish(path)
+    return taken
+
+
+def _read_to_end(path: Path) -> int:
+    name, taken = path.name, 0
+    offset = LogSegment.objects.get_or_create(name=name)[0].offset
+    while (size := path.stat().st_size) > offset:
+        frames = segments.read(path, offset)
+        if not frames.payloads and size - offset > segments.READ_BYTES:
+            frames = segments.read(path, offset, limit=size - offset)  # damage longer than one block
+        if not frames.payloads:
+            break
+        if not _store(name, offset, frames):
+            break
+        offset = frames.end
+        taken += len(frames.payloads)
+    return taken
+
+
+def _finish(path: Path) -> None:
+    """The writer is gone and all that is whole has been read: what remains can only be a torn tail."""
+    segment = LogSegment.objects.get(name=path.name)
+    torn = path.stat().st_size - segment.offset
+    if torn:
+        # The call behind it was never answered: the answer leaves after the frame is whole.
+        logger.warning("prediction_log_torn_tail", segment=path.name, bytes=torn)
+    path.unlink()
+    segment.finished, segment.lost = True, segment.lost + torn
+    segment.save(update_fields=["finished", "lost"])
+
+
+def _store(name: str, start: int, frames: segments.Frames) -> bool:
+    """Rows, counts and the new offset in one transaction; False when another reader was faster."""
+    if frames.lost:
+        logger.error("prediction_log_damaged", segment=name, offset=start, bytes=frames.lost)
+    calls = list(_parse(name, frames.payloads))
+    with transaction.atomic():
+        moved = LogSegment.objects.filter(name=name, offset=start, finished=False).update(
+            offset=frames.end, seen_at=timezone.now()
+        )
+        if not moved:
+            return False
+        if frames.lost:
+            LogSegment.objects.filter(name=name).update(lost=frames.lost)
+        _drop_known_rows(calls)
+        rows = [_prediction(call, row) for call in calls for row in call["rows"]]
+        Prediction.objects.bulk_create(rows, batch_size=INSERT_ROWS, ignore_conflicts=True)
+        for batch in _batches(f"log:{name}:{start}", calls):
+            ports.publish(batch)
+    return True
+
+
+def _parse(name: str, payloads: Iterable[bytes]) -> Iterator[dict[str, Any]]:
+    """The calls of known versions; one that cannot be placed is named in the log and does not stop the others."""
+    calls = [orjson.loads(payload) for payload in payloads]
+    known = set(
+        ModelVersion.objects.filter(
+            pk__in={call["version"] for call in calls if call["version"]}
+        ).values_list("pk", "model_id")
+    )
+    for call in calls:
+        if call["version"] is None or (call["version"], call["model"]) in known:
+            call["at"] = datetime.fromtimestamp(call["at"], UTC)
+            yield call
+        else:
+            logger.error("prediction_log_unknown_version", segment=name, request_id=call["request_id"])
+
+
+def _drop_known_rows(calls: list[dict[str, Any]]) -> None:
+    """A form that was sent twice is one prediction: rows that are there already are not counted again."""
+    ids = [row["id"] for call in calls for row in call["rows"]]
+    seen: set[str] = set()
+    for begin in range(0, len(ids), INSERT_ROWS):
+        some = ids[begin : begin + INSERT_ROWS]
+        seen.update(Prediction.objects.filter(public_id__in=some).values_list("public_id", flat=True))
+    for call in calls:
+        fresh = []
+        for row in call["rows"]:
+            if row["id"] not in seen:
+                seen.add(row["id"])
+                fresh.append(row)
+        call["rows"] = fresh
+
+
+def _prediction(call: Mapping[str, Any], row: Mapping[str, Any]) -> Prediction:
+    return Prediction(
+        public_id=row["id"],
+        model_id=call["model"],
+        version_id=call["version"],
+        release_id=call["release"],
+        release_number=call["release_number"],
+        environment=call["environment"],
+        channel=call["channel"],
+        user_id=call["user"],
+        user_name=call["user_name"],
+        key_id=call["key"],
+        key_name=call["key_name"],
+        at=call["at"],
+        inputs=row["inputs"],
+        label=row["label"],
+        value=row["value"],
+        probabilities=row["probabilities"],
+        warnings=row["warnings"],
+        latency_ms=call["ms"],
+        request_id=call["request_id"],
+    )
+
+
+def _batches(source: str, calls: Iterable[dict[str, Any]]) -> Iterator[CallBatch]:
+    groups: dict[tuple[int, int | None, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for call in calls:
+        groups[call["model"], call["version"], call["environment"], call["channel"]].append(call)
+    for position, ((model_id, version_id, environment, channel), group) in enumerate(groups.items()):
+        schema = _schema(version_id) if version_id else None
+        rows = [row for call in group for row in call["rows"]]
+        classes = schema.target.classes if schema else ()
+        yield CallBatch(
+            source=f"{source}:{position}",
+            model_id=model_id,
+            version_id=version_id,
+            environment=environment,
+            channel=channel,
+            columns=_columns(schema, rows),
+            at=[call["at"] for call in group for _row in call["rows"]],
+            labels=[row["label"] for row in rows],
+            values=[row["value"] for row in rows],
+            probabilities=[_in_order(row["probabilities"], classes) for row in rows] if classes else (),
+            classes=classes,
+            call_at=[call["at"] for call in group],
+            call_statuses=[call["status"] for call in group],
+            call_latencies=[call["ms"] for call in group],
+            call_rows=[call["asked"] for call in group],
+        )
+
+
+def _columns(schema: Schema | None, rows: Sequence[Mapping[str, Any]]) -> pa.Table:
+    if schema is None:
+        return pa.table({})
+    return trusted_table(schema, [row["inputs"] for row in rows])
+
+
+def _in_order(probabilities: Mapping[str, float] | None, classes: Sequence[Label]) -> list[float]:
+    return [probabilities[str(each)] for each in classes] if probabilities else []
+
+
+@lru_cache(maxsize=256)
+def _schema(version_id: int) -> Schema:
+    """A version that answers can never change its schema."""
+    return ModelVersion.objects.only("schema").get(pk=version_id).schema_object

@@ -1,0 +1,7 @@
+"""The list of what running models leaves behind."""
+
+from inference.models.batches import BatchChunk, BatchJob
+from inference.models.heartbeat import Heartbeat
+from inference.models.predictions import Feedback, LogSegment, Prediction
+
+__all__ = ["BatchChunk", "BatchJob", "Feedback", "Heartbeat", "LogSegment", "Prediction"]
