@@ -2,7 +2,6 @@
 
 import os
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -52,7 +51,7 @@ def modeld() -> list[str]:
     ]
 
 
-def become(command: Sequence[str]) -> NoReturn:
+def become(command: list[str]) -> NoReturn:
     """Go on as that process, so that its supervisor signals it and nobody in between."""
     os.chdir(settings.BASE_DIR)
     os.execv(command[0], command)

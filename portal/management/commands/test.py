@@ -41,9 +41,12 @@ class Command(BaseCommand):
         arguments = argv[2:]
         if arguments[:1] == ["--"]:
             arguments = arguments[1:]
-        sys.exit(self.handle(arguments=arguments))
+        sys.exit(self.check_everything(arguments))
 
-    def handle(self, *, arguments: Sequence[str] = (), **options: Any) -> int:
+    def handle(self, *arguments: str, **options: Any) -> NoReturn:
+        sys.exit(self.check_everything(arguments))
+
+    def check_everything(self, arguments: Sequence[str]) -> int:
         signal.signal(signal.SIGINT, lambda *_: None)  # Ctrl-C is for the child, which tidies up
         with tempfile.TemporaryDirectory(prefix="modelgate-test-") as folder:
             environ = _environ(folder)

@@ -113,7 +113,7 @@ class Start:
         if plan:
             say(f"Preparing the database ({len(plan)} migrations) …")
             call_command("migrate", verbosity=0, interactive=False)
-        if settings.CACHES["default"]["BACKEND"].endswith("DatabaseCache"):
+        if str(settings.CACHES["default"]["BACKEND"]).endswith("DatabaseCache"):
             call_command("createcachetable", verbosity=0)
 
     def _start_children(self) -> None:
