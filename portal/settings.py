@@ -111,6 +111,8 @@ FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 _SQLITE: dict[str, object] = {
     "ENGINE": "django.db.backends.sqlite3",
     "NAME": str(DATA_DIR / "db.sqlite3"),
+    # A file, so that tests with threads see what an installation sees.
+    "TEST": {"NAME": str(DATA_DIR / "test.sqlite3")},
     "OPTIONS": {
         # IMMEDIATE: a transaction that will write waits at its beginning, not with SQLITE_BUSY in the middle.
         "transaction_mode": "IMMEDIATE",
