@@ -31,20 +31,20 @@ def _fresh_files(settings: Any, tmp_path: Path) -> Iterator[None]:
     yield
 
 
-@pytest.fixture(autouse=True)
-def _flush_past_the_triggers(monkeypatch: pytest.MonkeyPatch) -> None:
+_flush = TransactionTestCase._fixture_teardown
+
+
+def _flush_past_the_triggers(case: TransactionTestCase) -> None:
     """Tests that commit are cleaned up by DELETE, which the append-only triggers refuse: lift them for that."""
-    flush = TransactionTestCase._fixture_teardown
+    triggers.remove(connection)
+    try:
+        _flush(case)
+    finally:
+        triggers.install(connection)
+        factories.create_environments()
 
-    def flush_without_triggers(case: TransactionTestCase) -> None:
-        triggers.remove(connection)
-        try:
-            flush(case)
-        finally:
-            triggers.install(connection)
-            factories.create_environments()
 
-    monkeypatch.setattr(TransactionTestCase, "_fixture_teardown", flush_without_triggers)
+TransactionTestCase._fixture_teardown = _flush_past_the_triggers  # type: ignore[method-assign]
 
 
 @pytest.fixture
