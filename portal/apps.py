@@ -16,4 +16,4 @@ class PortalConfig(AppConfig):
     name = "portal"
 
     def ready(self) -> None:
-        from portal import checks  # noqa: F401, PLC0415 - registers the system checks
+        from portal import checks, receivers  # noqa: F401, PLC0415 - they register themselves

@@ -88,6 +88,7 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "portal.middleware.LoginRequiredMiddleware",
+    "portal.middleware.RefusedMiddleware",
 ]
 
 TEMPLATES = [
@@ -181,6 +182,7 @@ WHITENOISE_AUTOREFRESH = DEBUG
 DATA_UPLOAD_MAX_MEMORY_SIZE = 32 * 2**20
 FILE_UPLOAD_TEMP_DIR = str(DATA_DIR / "tmp")
 (DATA_DIR / "tmp").mkdir(mode=0o700, exist_ok=True)
+STATIC_ROOT.mkdir(mode=0o700, exist_ok=True)  # WhiteNoise warns about a folder that is missing
 
 # Limits, in bytes and rows
 MODELGATE_MAX_ARTIFACT = env_int("MODELGATE_MAX_ARTIFACT_MIB", 512, minimum=1) * 2**20
