@@ -258,8 +258,9 @@ def _batches(source: str, calls: Iterable[dict[str, Any]]) -> Iterator[CallBatch
     groups: dict[tuple[int, int | None, str, str], list[dict[str, Any]]] = defaultdict(list)
     for call in calls:
         groups[call["model"], call["version"], call["environment"], call["channel"]].append(call)
+    schemas = _schemas(version_id for _model, version_id, _environment, _channel in groups)
     for position, ((model_id, version_id, environment, channel), group) in enumerate(groups.items()):
-        schema = _schema(version_id) if version_id else None
+        schema = schemas.get(version_id)
         rows = [row for call in group for row in call["rows"]]
         classes = schema.target.classes if schema else ()
         yield CallBatch(
@@ -291,7 +292,6 @@ def _in_order(probabilities: Mapping[str, float] | None, classes: Sequence[Label
     return [probabilities[str(each)] for each in classes] if probabilities else []
 
 
-@lru_cache(maxsize=256)
-def _schema(version_id: int) -> Schema:
-    """A version that answers can never change its schema."""
-    return ModelVersion.objects.only("schema").get(pk=version_id).schema_object
+def _schemas(version_ids: Iterable[int | None]) -> dict[int | None, Schema]:
+    versions = ModelVersion.objects.only("schema").in_bulk([each for each in version_ids if each])
+    return {pk: version.schema_object for pk, version in versions.items()}

@@ -1,0 +1,249 @@
+"""The verb `predict`: may they, does it answer here, is it the right shape, compute, write down, answer."""
+
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from inference import ids as prediction_ids
+from inference import log, runners
+from inference.log import LoggedCall, LoggedRow
+from inference.ports import Label
+from inference.validation import Checked, RowWarning, validate_rows
+from registry import gate, permissions
+from registry.errors import FieldError, Invalid, Refused, Unavailable
+from registry.models import PRODUCTION, ApiKey, RegisteredModel, Release
+from registry.schema import Schema, Target
+
+#: Refusals that count as service figures of the model; the others say nothing about it.
+COUNTED = frozenset({422, 503, 504})
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictedRow:
+    """The answer to one row. `value` is the positive class's probability (binary), or the regression."""
+
+    id: str
+    label: Label | None
+    value: float | None
+    probabilities: Mapping[str, float] | None
+    inputs: Mapping[str, Any]
+    warnings: Sequence[RowWarning] = ()
+    reasons: Sequence[Mapping[str, Any]] = ()
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "id": self.id,
+            "label": self.label,
+            "value": self.value,
+            "probabilities": self.probabilities,
+            "warnings": [warning.to_json() for warning in self.warnings],
+            "reasons": list(self.reasons),
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a call is answered: by which version under which release, and the rows in the order asked."""
+
+    model: str
+    version: int
+    release: int
+    environment: str
+    at: datetime
+    rows: Sequence[PredictedRow]
+    request_id: str
+    latency_ms: float
+
+    def to_json(self) -> dict[str, Any]:
+        return {
+            "model": self.model,
+            "version": self.version,
+            "release": self.release,
+            "environment": self.environment,
+            "predictions": [row.to_json() for row in self.rows],
+            "request_id": self.request_id,
+        }
+
+
+@dataclass(kw_only=True)
+class _Call:
+    """What is known about a call so far, for its record."""
+
+    model: RegisteredModel
+    environment: str
+    actor: Any
+    key: ApiKey | None
+    channel: str
+    request_id: str
+    asked: int
+    at: datetime = field(default_factory=timezone.now)
+    started: float = field(default_factory=time.perf_counter)
+    release: Release | None = None
+
+    @property
+    def milliseconds(self) -> float:
+        return round((time.perf_counter() - self.started) * 1000, 3)
+
+    def record(self, status: int, rows: Sequence[LoggedRow] = ()) -> float:
+        latency = self.milliseconds
+        call = LoggedCall(
+            request_id=self.request_id,
+            at=self.at,
+            model_id=self.model.pk,
+            version_id=self.release.version_id if self.release else None,
+            release_id=self.release.pk if self.release else None,
+            release_number=self.release.number if self.release else None,
+            environment=self.environment,
+            channel=self.channel,
+            user_id=self.actor.pk,
+            user_name=str(self.actor),
+            key_id=self.key.pk if self.key else None,
+            key_name=str(self.key) if self.key else "",
+            status=status,
+            latency_ms=latency,
+            asked=self.asked,
+            rows=rows,
+        )
+        log.record(call)
+        return latency
+
+
+def predict(
+    model: RegisteredModel,
+    rows: Sequence[Any],
+    *,
+    actor: Any,
+    channel: str,
+    environment: str = PRODUCTION,
+    version_number: int | None = None,
+    request_id: str = "",
+    key: ApiKey | None = None,
+    as_text: bool = False,
+    ids: Sequence[str] = (),
+) -> Answer:
+    """Answer every row or none, and write it down before the answer leaves.
+
+    Refuses who may not (403), what nothing may answer (503, 409), rows that do not fit the schema (422, one entry
+    per field), a model that fails or is too slow (503, 504), and an answer that cannot be recorded (503).
+    `as_text`: the values come from a form. `ids`: the ids to answer under, so that a form sent twice is one answer.
+    """
+    permissions.require(
+        permissions.can_predict(actor, model), _("You may not predict with “%(model)s”.") % {"model": model}
+    )
+    call = _Call(
+        model=model,
+        environment=environment,
+        actor=actor,
+        key=key,
+        channel=channel,
+        request_id=request_id,
+        asked=len(rows),
+    )
+    try:
+        return _answer(call, rows, version_number, as_text, ids)
+    except Refused as error:
+        if error.status in COUNTED and error.code not in ("unknown_environment", "log_unavailable"):
+            with suppress(Unavailable):  # the call is refused as it is; only its count is lost
+                call.record(error.status)
+        raise
+
+
+def _answer(
+    call: _Call, rows: Sequence[Any], version_number: int | None, as_text: bool, ids: Sequence[str]
+) -> Answer:
+    release = gate.answering_release(call.model, call.environment, version_number)
+    call.release = release
+    _require_count(len(rows))
+    schema = release.version.schema_object
+    checked = validate_rows(schema, rows, as_text=as_text)
+    _require_valid(checked)
+    answer = runners.predict(release.version, checked.table)
+    predicted = _rows(schema, checked, answer, ids or prediction_ids.new_ids(len(rows)))
+    latency = call.record(200, [_logged(row) for row in predicted])
+    return Answer(
+        model=call.model.slug,
+        version=release.version.number,
+        release=release.number,
+        environment=call.environment,
+        at=call.at,
+        rows=predicted,
+        request_id=call.request_id,
+        latency_ms=latency,
+    )
+
+
+def _require_count(count: int) -> None:
+    limit = settings.MODELGATE_MAX_ROWS
+    if 1 <= count <= limit:
+        return
+    message = _("Send 1 to %(limit)d rows a call; this one has %(count)d.") % {"limit": limit, "count": count}
+    fix = _("Send more rows as a batch file.") if count else _("Send at least one row.")
+    error: FieldError = {
+        "field": "rows",
+        "code": "row_count",
+        "value": count,
+        "expected": f"1 … {limit}",
+        "fix": fix,
+    }
+    raise Invalid(message, code="row_count", fix=fix, errors=[error])
+
+
+def _require_valid(checked: Checked) -> None:
+    if checked.is_valid:
+        return
+    message = ngettext("%(count)d thing to fix.", "%(count)d things to fix.", checked.error_count) % {
+        "count": checked.error_count
+    }
+    raise Invalid(message, code="invalid_rows", errors=checked.errors)
+
+
+def _rows(schema: Schema, checked: Checked, answer: runners.Answer, ids: Sequence[str]) -> list[PredictedRow]:
+    labels = answer.labels
+    classes = [_class(schema.target, each) for each in answer.classes]
+    values = answer.values.tolist() if answer.values is not None else None
+    probabilities = answer.probabilities.tolist() if answer.probabilities is not None else None
+    return [
+        PredictedRow(
+            id=ids[position],
+            label=_class(schema.target, labels[position]) if labels is not None else None,
+            value=values[position] if values is not None else None,
+            probabilities=_by_class(schema.target, classes, probabilities[position])
+            if probabilities
+            else None,
+            inputs=inputs,
+            warnings=checked.warnings.get(position, ()),
+        )
+        for position, inputs in enumerate(checked.rows())
+    ]
+
+
+def _class(target: Target, label: Label) -> Label:
+    """The schema's own spelling of a class, which keeps its JSON type."""
+    known = target.class_of(label)
+    return label if known is None else known
+
+
+def _by_class(target: Target, classes: Sequence[Label], shares: Sequence[float]) -> dict[str, float]:
+    """In the schema's order; a class that the schema does not know comes last."""
+    found = {str(each): share for each, share in zip(classes, shares, strict=True)}
+    ordered = {str(each): found.pop(str(each), 0.0) for each in target.classes}
+    return ordered | found
+
+
+def _logged(row: PredictedRow) -> LoggedRow:
+    return LoggedRow(
+        id=row.id,
+        inputs=row.inputs,
+        label=row.label,
+        value=row.value,
+        probabilities=row.probabilities,
+        warnings=[warning.to_json() for warning in row.warnings],
+    )

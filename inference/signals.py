@@ -1,0 +1,5 @@
+"""What inference tells the apps above, after commit, with ids."""
+
+from django.dispatch import Signal
+
+feedback_given = Signal()  # model_id, version_ids, feedback_ids
