@@ -1,0 +1,414 @@
+"""What a file is, told from its bytes. Its name is ignored, and nothing in it is loaded.
+
+`detect` answers "pickle" (also joblib's, also compressed), or "skops", or refuses with one sentence that says what the
+file is instead and what to do about it.
+"""
+
+import bz2
+import gzip
+import io
+import json
+import lzma
+import zipfile
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import IO, Literal, Protocol, cast
+
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy
+
+from registry.errors import Invalid, Unreadable
+
+Format = Literal["pickle", "skops"]
+
+HEAD = 4096
+MAX_UNPACKED = 2 << 30
+MAX_MEMBERS = 20_000
+MAX_RATIO = 1_000
+LOCAL_HEADER = 30
+SAVE_AGAIN = gettext_lazy(
+    "Save the fitted scikit-learn pipeline with joblib.dump(pipeline, “model.joblib”), or with skops."
+)
+
+
+class Source(Protocol):
+    def read(self, size: int = ..., /) -> bytes: ...
+    def seek(self, offset: int, whence: int = ..., /) -> int: ...
+
+
+@dataclass(frozen=True)
+class Kind:
+    """Something that people upload by mistake: how it begins, what it is, what to do instead."""
+
+    begins: bytes
+    what: str
+    fix: str = ""
+
+
+NOT_MODELS = (
+    Kind(b"%PDF", gettext_lazy("a PDF document")),
+    Kind(
+        b"PAR1",
+        gettext_lazy("a Parquet table"),
+        gettext_lazy("Upload it as a dataset; the model is another file."),
+    ),
+    Kind(
+        b"\x89HDF\r\n\x1a\n",
+        gettext_lazy("a Keras or HDF5 file (.h5)"),
+        gettext_lazy(
+            "Neural networks are not served yet. Wrap the model in a scikit-learn estimator and save that."
+        ),
+    ),
+    Kind(b"\x89PNG", gettext_lazy("a picture")),
+    Kind(b"\xff\xd8\xff", gettext_lazy("a picture")),
+    Kind(b"GIF8", gettext_lazy("a picture")),
+    Kind(b"\x7fELF", gettext_lazy("a program")),
+    Kind(b"MZ", gettext_lazy("a program")),
+    Kind(b"SQLite format 3", gettext_lazy("a database")),
+    Kind(b"CBM1", gettext_lazy("a CatBoost model"), gettext_lazy("CatBoost is not served yet.")),
+    Kind(b"GGUF", gettext_lazy("a language model"), gettext_lazy("Language models are not served.")),
+    Kind(b"7z\xbc\xaf'\x1c", gettext_lazy("an archive (7z)"), SAVE_AGAIN),
+    Kind(b"Rar!", gettext_lazy("an archive (RAR)"), SAVE_AGAIN),
+    Kind(b"(\xb5/\xfd", gettext_lazy("a file compressed by zstd"), SAVE_AGAIN),
+    Kind(
+        b'\x04"M\x18',
+        gettext_lazy("a file compressed by lz4"),
+        gettext_lazy("Save it again with compress=3, which uses zlib."),
+    ),
+    Kind(b"ZF0x", gettext_lazy("a file of joblib before 0.10"), SAVE_AGAIN),
+    Kind(b"RDX", gettext_lazy("data of R"), SAVE_AGAIN),
+    Kind(b"\x93NUMPY", gettext_lazy("a NumPy array"), SAVE_AGAIN),
+    Kind(
+        b"tree\nversion=", gettext_lazy("a LightGBM text model"), gettext_lazy("LightGBM is not served yet.")
+    ),
+)
+
+TEXTS = (
+    Kind(
+        b"<!doctype html",
+        gettext_lazy("an HTML page"),
+        gettext_lazy("The download may have led to a sign-in page."),
+    ),
+    Kind(
+        b"<html", gettext_lazy("an HTML page"), gettext_lazy("The download may have led to a sign-in page.")
+    ),
+    Kind(b"<?xml", gettext_lazy("an XML file"), gettext_lazy("PMML is not served yet.")),
+    Kind(b"<svg", gettext_lazy("a picture")),
+    Kind(b"{", gettext_lazy("a JSON file"), SAVE_AGAIN),
+    Kind(b"[", gettext_lazy("a JSON file"), SAVE_AGAIN),
+    Kind(
+        b"import ",
+        gettext_lazy("Python source code"),
+        gettext_lazy("Run it, and upload the model file it writes."),
+    ),
+    Kind(
+        b"version https://git-lfs",
+        gettext_lazy("a pointer to a large file"),
+        gettext_lazy("Fetch it with git lfs pull."),
+    ),
+)
+
+ONNX_PRODUCERS = (b"onnx", b"pytorch", b"tf2onnx", b"skl2onnx", b"keras2onnx", b"backend-test", b"ai.onnx")
+
+
+def detect(file: Source) -> Format:
+    """Which loader would read this file. Leaves the position at the start; raises Unreadable with one sentence."""
+    head = _head(file)
+    if not head:
+        raise Unreadable(_("The file is empty."), code="empty_file", fix=_("Choose the file again."))
+    _refuse_known(head)
+    if head.startswith(b"PK"):
+        return _detect_zip(file)
+    inner = _unpacked_head(file, head)
+    if inner is not head:
+        _refuse_known(inner)
+        _refuse_archive(inner)
+    if inner[:1] != b"\x80":
+        _refuse_text(inner)
+    return "pickle"
+
+
+def not_a_model(fix: str = "") -> Unreadable:
+    return Unreadable(
+        _("The file is not a model that this portal knows."), code="not_a_model", fix=fix or str(SAVE_AGAIN)
+    )
+
+
+def cut_off() -> Invalid:
+    return Invalid(
+        _("The file ends too early: it was cut off while it was saved, copied or uploaded."),
+        code="truncated",
+        fix=_("Upload it again; if that does not help, save the model again."),
+    )
+
+
+def too_big() -> Invalid:
+    limit = MAX_UNPACKED >> 30
+    return Invalid(
+        _("The file unpacks to more than %(limit)d GiB.") % {"limit": limit}, code="expands_too_much"
+    )
+
+
+# --- compression, as joblib knows it ---
+
+
+def compression(head: bytes) -> str:
+    if head.startswith(b"\x1f\x8b"):
+        return "gzip"
+    if head.startswith(b"BZh"):
+        return "bz2"
+    if head.startswith(b"\xfd7zXZ"):
+        return "xz"
+    if head.startswith(b"]\x00"):
+        return "lzma"
+    return "zlib" if head[:1] == b"x" and len(head) > 1 and int.from_bytes(head[:2], "big") % 31 == 0 else ""
+
+
+def unpacked(file: Source) -> "Metered":
+    """The bytes below joblib's compression, counted: nobody can make us read more than the limit."""
+    head = _head(file)
+    stream = cast(IO[bytes], file)
+    openers: dict[str, Callable[[], Source]] = {
+        "gzip": lambda: gzip.GzipFile(fileobj=stream),
+        "bz2": lambda: bz2.BZ2File(stream),
+        "xz": lambda: lzma.LZMAFile(stream),
+        "lzma": lambda: lzma.LZMAFile(stream, format=lzma.FORMAT_ALONE),
+        "zlib": lambda: io.BufferedReader(_Zlib(stream)),
+    }
+    opener = openers.get(compression(head))
+    return Metered(opener() if opener else stream, MAX_UNPACKED)
+
+
+class Metered:
+    """A reader with a budget. A claimed length beyond it is refused before anything is allocated."""
+
+    def __init__(self, stream: Source, budget: int) -> None:
+        self._stream = stream
+        self._lines = getattr(stream, "readline", None)
+        self.left = budget
+
+    def read(self, size: int) -> bytes:
+        if size > self.left:
+            raise too_big()
+        data = self._stream.read(size)
+        self.left -= len(data)
+        return data
+
+    def readline(self) -> bytes:
+        line: bytes = self._lines(1 << 20) if self._lines else b""
+        self.left -= len(line)
+        if self.left < 0:
+            raise too_big()
+        return line
+
+    def exactly(self, size: int) -> None:
+        """Pass over `size` bytes without keeping them."""
+        while size:
+            block = self.read(min(size, 1 << 20))
+            if not block:
+                raise EOFError
+            size -= len(block)
+
+
+class _Zlib(io.RawIOBase):
+    """zlib's stream, a block at a time; the module itself would unpack everything at once."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._unpacker = zlib.decompressobj()
+        self._ready = b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "memoryview") -> int:  # type: ignore[override]
+        while not self._ready and not self._unpacker.eof:
+            block = self._unpacker.unconsumed_tail or self._stream.read(1 << 16)
+            if not block:
+                raise EOFError("compressed data ended early")
+            self._ready = self._unpacker.decompress(block, 1 << 20)
+        count = min(len(buffer), len(self._ready))
+        buffer[:count] = self._ready[:count]
+        self._ready = self._ready[count:]
+        return count
+
+
+def _head(file: Source) -> bytes:
+    file.seek(0)
+    head = file.read(HEAD)
+    file.seek(0)
+    return head
+
+
+def _unpacked_head(file: Source, head: bytes) -> bytes:
+    if not compression(head):
+        return head
+    try:
+        return unpacked(file).read(HEAD)
+    except EOFError:
+        raise cut_off() from None
+    except (OSError, zlib.error, lzma.LZMAError):
+        raise not_a_model() from None
+    finally:
+        file.seek(0)
+
+
+# --- what it is instead ---
+
+
+def _refuse_known(head: bytes) -> None:
+    for kind in NOT_MODELS:
+        if head.startswith(kind.begins):
+            raise _is_instead(kind)
+    if _looks_like_onnx(head):
+        raise Unreadable(
+            _("ONNX files are not served yet."),
+            code="onnx_not_served",
+            fix=_("Upload the scikit-learn pipeline that it was made from, saved with joblib or skops."),
+        )
+
+
+def _looks_like_onnx(head: bytes) -> bool:
+    """A protobuf whose first field is a small version number, followed by a producer that makes ONNX."""
+    return (
+        head[:1] == b"\x08"
+        and head[1:2] < b"\x20"
+        and any(name in head[:256].lower() for name in ONNX_PRODUCERS)
+    )
+
+
+def _refuse_archive(inner: bytes) -> None:
+    if inner[257:262] == b"ustar" or inner.startswith(b"PK"):
+        raise Unreadable(
+            _("The file is an archive of files, not a model."),
+            code="archive",
+            fix=_("Unpack it and upload the model file alone."),
+        )
+
+
+def _refuse_text(head: bytes) -> None:
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    for kind in TEXTS:
+        if text.startswith(kind.begins):
+            raise _is_instead(kind)
+    if _looks_like_csv(head):
+        raise _is_instead(
+            Kind(b"", _("a CSV table"), _("Upload it as a dataset; the model is another file."))
+        )
+
+
+def _looks_like_csv(head: bytes) -> bool:
+    try:
+        lines = head.decode("utf-8", errors="strict" if len(head) < HEAD else "ignore").splitlines()
+    except UnicodeDecodeError:
+        return False
+    if len(lines) < 2:
+        return False
+    return any(lines[0].count(mark) >= 1 and lines[0].count(mark) == lines[1].count(mark) for mark in ",;\t")
+
+
+def _is_instead(kind: Kind) -> Unreadable:
+    return Unreadable(
+        _("The file is %(what)s, not a model.") % {"what": kind.what},
+        code="not_a_model",
+        fix=str(kind.fix or SAVE_AGAIN),
+    )
+
+
+# --- zip ---
+
+
+def _detect_zip(file: Source) -> Format:
+    with open_zip(file) as archive:
+        names = set(archive.namelist())
+        if "schema.json" in names:
+            return "skops"
+    raise _zip_instead(names)
+
+
+def _zip_instead(names: set[str]) -> Unreadable:
+    ends = {name.rpartition("/")[2] for name in names}
+    if "[Content_Types].xml" in names:
+        return _is_instead(
+            Kind(b"", _("an Office document"), _("Data go in as CSV or Parquet, as a dataset."))
+        )
+    if "model.weights.h5" in ends or "keras_metadata.pb" in ends:
+        fix = _(
+            "Neural networks are not served yet. Wrap the model in a scikit-learn estimator and save that."
+        )
+        return _is_instead(Kind(b"", _("a Keras model (.keras)"), fix))
+    if "data.pkl" in ends:
+        return _is_instead(Kind(b"", _("a PyTorch model"), _("PyTorch is not served yet.")))
+    if "MLmodel" in ends:
+        return Unreadable(
+            _("MLflow folders are not served yet."),
+            code="mlflow_not_served",
+            fix=_("Upload the file model.pkl or model.skops from the folder."),
+        )
+    return Unreadable(
+        _("The file is a zip archive, not a model."),
+        code="plain_zip",
+        fix=_("Unpack it and upload the model file alone."),
+    )
+
+
+def open_zip(file: Source) -> zipfile.ZipFile:
+    """An archive whose members are plain, apart from each other, and not much larger than they seem."""
+    try:
+        archive = zipfile.ZipFile(cast(IO[bytes], file))
+    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
+        raise cut_off() from None
+    members = archive.infolist()
+    if len(members) > MAX_MEMBERS or sum(member.file_size for member in members) > MAX_UNPACKED:
+        raise too_big()
+    if len({member.filename.lower() for member in members}) != len(members):
+        raise _bad_zip(_("two members have the same name"))
+    for member in members:
+        _check_member(member)
+    _refuse_overlap(members)
+    return archive
+
+
+def _check_member(member: zipfile.ZipInfo) -> None:
+    name = member.filename
+    if name.startswith("/") or "\\" in name or ".." in name.split("/") or not name.isprintable():
+        raise _bad_zip(_("a member's name leads out of the archive"))
+    kind = member.external_attr >> 28
+    if kind not in (0, 0o10, 0o4):  # unset, a regular file, a folder
+        raise _bad_zip(_("a member is not a plain file"))
+    if member.flag_bits & 1:
+        raise _bad_zip(_("a member is encrypted"))
+    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+        raise _bad_zip(_("a member is compressed in an unusual way"))
+    if member.file_size > 1 << 20 and member.file_size > MAX_RATIO * max(member.compress_size, 1):
+        raise too_big()
+
+
+def _refuse_overlap(members: list[zipfile.ZipInfo]) -> None:
+    spans = sorted((member.header_offset, member.compress_size) for member in members)
+    for (start, size), (following, _size) in zip(spans, spans[1:], strict=False):
+        if start + LOCAL_HEADER + size > following:
+            raise _bad_zip(_("members overlap"))
+
+
+def _bad_zip(reason: str) -> Invalid:
+    return Invalid(
+        _("The archive is not acceptable: %(reason)s.") % {"reason": reason},
+        code="bad_archive",
+        fix=str(SAVE_AGAIN),
+    )
+
+
+def read_json(archive: zipfile.ZipFile, name: str, limit: int) -> object:
+    """A member as JSON. Its declared size is a claim: what is really read is counted."""
+    try:
+        with archive.open(name) as member:
+            data = member.read(limit + 1)
+        if len(data) > limit:
+            raise too_big()
+        return json.loads(data)
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError):
+        raise cut_off() from None
+    except (ValueError, RecursionError):
+        raise not_a_model() from None
