@@ -2,11 +2,10 @@
 
 Each child has a session of its own, so that Ctrl-C reaches the parent alone and the order of stopping is ours;
 each dies with its parent, even when that is killed; each writes into a log file, of which only warnings and
-errors are shown. There are no threads here: PR_SET_PDEATHSIG follows the thread that forked.
+errors are shown. One thread does it all: to the system, "the parent died" means the thread that forked.
 """
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -22,13 +21,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+# A word of Python between fork and the program itself, because a function there (`preexec_fn`) may deadlock.
+TIE = """
+import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
+ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+if os.getppid() == int(sys.argv[1]):  # else the parent died before we could ask to be told
+    os.execv(sys.argv[2], sys.argv[2:])
+"""
 LOG_BYTES = 20 * 2**20
+SECONDS_BETWEEN_REPEATS = 300
 HARMLESS = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 LEVEL = re.compile(
     r"\[(?:warning|error|critical) *\]|\b(?:WARNING|ERROR|CRITICAL)\b|^Traceback \(most recent"
 )
-_libc = ctypes.CDLL(None)
 
 
 class CannotStart(Exception):
@@ -65,14 +71,13 @@ class Child:
         self.log = Log(log_dir / f"{unit.name}.log")
         with self.log.for_writing() as output:
             self.process = subprocess.Popen(
-                unit.command,
+                tied_to_this_process(unit.command),
                 cwd=unit.folder,
                 env=_environ(unit),
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=_die_with(os.getpid()),  # noqa: PLW1509 - there are no threads
             )
 
     @property
@@ -142,7 +147,7 @@ class Family:
         self.log_dir = log_dir
         self.children: list[Child] = []
         self.signals = 0
-        self._last_shown: dict[str, str] = {}
+        self._shown_at: dict[str, float] = {}
 
     def start(self, unit: Unit, *, stop_first: bool = False) -> Child:
         child = Child(unit, self.log_dir)
@@ -174,17 +179,24 @@ class Family:
     def _show(self, child: Child) -> None:
         for line in child.log.new_lines():
             shown = complaint_in(line) or (line if child.unit.is_shown else "")
-            if shown and self._last_shown.get(child.unit.name) != shown:
-                self._last_shown[child.unit.name] = shown
+            if shown and self._is_news(f"{child.unit.name:>6} │ {shown}"):
                 say(f"{child.unit.name:>6} │ {shown}")
 
-    def wait_until(self, is_true: Callable[[], bool], *, seconds: float) -> bool:
+    def _is_news(self, line: str) -> bool:
+        """The same complaint a hundred times is one complaint; the log file has them all."""
+        now = time.monotonic()
+        self._shown_at = {
+            shown: at for shown, at in self._shown_at.items() if now - at < SECONDS_BETWEEN_REPEATS
+        }
+        return self._shown_at.setdefault(line, now) == now
+
+    def wait_until(self, is_true: Callable[[], bool], *, seconds: float, every: float = 0.1) -> bool:
         """False when time runs out, when somebody wants to stop, or when a child has died."""
         deadline = time.monotonic() + seconds
         while not is_true():
             if self.is_stopping or self.the_dead() or time.monotonic() > deadline:
                 return False
-            self.pause()
+            self.pause(every)
         return True
 
     def stop(self) -> None:
@@ -274,13 +286,9 @@ def _environ(unit: Unit) -> dict[str, str]:
     return {**given, "PYTHONUNBUFFERED": "1", **unit.environ}
 
 
-def _die_with(parent: int) -> Callable[[], None]:
-    def in_the_child() -> None:
-        _libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-        if os.getppid() != parent:  # it died before we could ask to be told
-            os._exit(1)
-
-    return in_the_child
+def tied_to_this_process(command: Sequence[str]) -> list[str]:
+    """The command, so that it ends when we do, however that happens: an orphan would hold the port."""
+    return [sys.executable, "-I", "-S", "-c", TIE, str(os.getpid()), *command]
 
 
 def _holder(path: Path) -> str:

@@ -140,7 +140,9 @@ class Start:
                 if not self.family.is_stopping and not self.family.the_dead():
                     say(f"{title} did not become ready within {READY_SECONDS} s. Logs: {self.family.log_dir}")
                 return False
-        if not self.family.wait_until(lambda: self._asks("/readyz") == http.client.OK, seconds=READY_SECONDS):
+        if not self.family.wait_until(
+            lambda: self._asks("/readyz") == http.client.OK, seconds=READY_SECONDS, every=0.5
+        ):
             say(f"{self.address}readyz does not say that all is well; logs: {self.family.log_dir}")
             return False
         connections.close_all()

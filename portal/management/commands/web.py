@@ -15,7 +15,9 @@ class Command(BaseCommand):
         parser.add_argument("--host", default="127.0.0.1")
         parser.add_argument("--port", type=int, default=8000)
         parser.add_argument("--web-processes", type=int, default=1, metavar="N", help="default: %(default)s")
-        parser.add_argument("--threads", type=int, default=8, help="for each process (default: %(default)s)")
+        parser.add_argument(
+            "--threads", type=int, default=0, metavar="N", help="for each process (default: by the machine)"
+        )
 
     def handle(self, **options: Any) -> None:
         command = units.web(
