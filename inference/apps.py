@@ -5,3 +5,8 @@ from django.apps import AppConfig
 
 class InferenceConfig(AppConfig):
     name = "inference"
+
+    def ready(self) -> None:
+        from inference.batches import rows
+
+        rows.register()

@@ -24,7 +24,7 @@ class RecordedTask(Task):  # type: ignore[misc]
     abstract = True
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        from registry import audit  # noqa: PLC0415 - Django's apps are not loaded when this module is
+        from registry import audit  # Django's apps are not loaded when this module is
 
         request_id = structlog.contextvars.get_contextvars().get("request_id") or ""
         with audit.context(channel="task", request_id=request_id):

@@ -127,7 +127,9 @@ _SQLITE: dict[str, object] = {
 DATABASES = {"default": env_database(_SQLITE)}
 if str(DATABASES["default"]["ENGINE"]).endswith("postgresql"):
     DATABASES["default"]["CONN_MAX_AGE"] = 0
-    DATABASES["default"]["OPTIONS"] = {"pool": {"min_size": 0, "max_size": env_int("MODELGATE_DB_POOL", 8, minimum=1)}}
+    DATABASES["default"]["OPTIONS"] = {
+        "pool": {"min_size": 0, "max_size": env_int("MODELGATE_DB_POOL", 8, minimum=1)}
+    }
     DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
 
 # Redis: broker and cache in production
@@ -188,6 +190,7 @@ STATIC_ROOT.mkdir(mode=0o700, exist_ok=True)  # WhiteNoise warns about a folder 
 MODELGATE_MAX_ARTIFACT = env_int("MODELGATE_MAX_ARTIFACT_MIB", 512, minimum=1) * 2**20
 MODELGATE_MAX_BATCH = env_int("MODELGATE_MAX_BATCH_MIB", 2048, minimum=1) * 2**20
 MODELGATE_MAX_DATASET = env_int("MODELGATE_MAX_DATASET_MIB", 256, minimum=1) * 2**20
+MODELGATE_MAX_BATCH_ROWS = env_int("MODELGATE_MAX_BATCH_ROWS", 10_000_000, minimum=1)
 MODELGATE_MAX_ROWS = 10_000
 MODELGATE_REQUEST_DAYS = env_int("MODELGATE_REQUEST_DAYS", 14, minimum=1)
 MODELGATE_BATCH_DAYS = env_int("MODELGATE_BATCH_DAYS", 30, minimum=1)

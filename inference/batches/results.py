@@ -1,0 +1,169 @@
+"""Results as files: the person's own columns untouched and in order, ours after them, rows in the input's order.
+
+A spreadsheet runs cells that begin with `=`, `+`, `-` or `@`. In the CSV for people such text gets an apostrophe in
+front; numbers stay numbers. The raw CSV and Parquet are for machines and change nothing.
+"""
+
+import csv
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from inference import csvfile
+from inference.batches import files, parts
+from inference.csvfile import Reading
+from inference.models.batches import BatchChunk, BatchJob
+from registry.schema import Label
+
+BOM = "\ufeff"
+_RISKY = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\x00]")
+_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)([eE][+-]?\d+)?%?")
+
+
+def escape(text: str) -> str:
+    """Take the teeth out of text that a spreadsheet would run as a formula; numbers are left alone."""
+    if not text or not _RISKY.match(text) or _NUMBER.fullmatch(text):
+        return text
+    return f"'{text}"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The columns of a result: the header as it came, then ours under names that are not taken."""
+
+    reading: Reading
+    classes: tuple[Label, ...]
+    has_probabilities: bool
+    version: str
+
+    @property
+    def own_names(self) -> list[str]:
+        chances = [f"probability_{label}" for label in self.classes] if self.has_probabilities else []
+        return ["prediction", *chances, "model_version", "row_status", "row_error"]
+
+    @property
+    def header(self) -> list[str]:
+        taken = {name.strip() for name in self.reading.header}
+        return [*self.reading.header, *(_free(name, taken) for name in self.own_names)]
+
+    def own_cells(self, columns: dict[str, list[Any]]) -> list[Iterable[Any]]:
+        count = len(columns[parts.STATUS])
+        answers = columns[parts.LABEL] if self.classes else columns[parts.VALUE]
+        chances = [
+            columns.get(parts.probability_column(n), [None] * count)
+            for n in range(len(self.classes) if self.has_probabilities else 0)
+        ]
+        version = [self.version if status == parts.SCORED else None for status in columns[parts.STATUS]]
+        return [answers, *chances, version, columns[parts.STATUS], columns[parts.ERROR]]
+
+
+def _free(name: str, taken: set[str]) -> str:
+    free, number = name, 2
+    while free in taken:
+        free, number = f"{name}__{number}", number + 1
+    taken.add(free)
+    return free
+
+
+def layout_of(job: BatchJob) -> Layout:
+    answers = job.reading.get("answers", {})
+    return Layout(
+        reading=Reading.from_json(job.reading["file"]),
+        classes=tuple(answers.get("classes", ())),
+        has_probabilities=bool(answers.get("probabilities")),
+        version=f"v{job.version.number}",
+    )
+
+
+def renamed(job: BatchJob) -> dict[str, str]:
+    """Our columns that had to take another name, because the file has one of that name."""
+    layout = layout_of(job)
+    given = layout.header[len(layout.reading.header) :]
+    return {name: other for name, other in zip(layout.own_names, given, strict=True) if name != other}
+
+
+def done_chunks(job: BatchJob) -> list[BatchChunk]:
+    return list(job.chunks.filter(state=BatchChunk.State.DONE).order_by("index"))
+
+
+def open_part(chunk: BatchChunk) -> pa.Table:
+    with files.local_copy(chunk.part_key) as path:
+        return parts.read(path)
+
+
+def write_result(out: IO[str], layout: Layout, tables: Iterator[pa.Table], *, raw: bool = False) -> None:
+    writer = csv.writer(out, delimiter=layout.reading.delimiter, lineterminator="\n")
+    safe: Callable[[str], str] = str if raw else escape
+    writer.writerow([safe(name) for name in layout.header])
+    for table in tables:
+        for lines in _result_lines(layout, table, safe):
+            writer.writerows(lines)
+
+
+def _result_lines(layout: Layout, table: pa.Table, safe: Callable[[str], str]) -> Iterator[Iterable[Sequence[str]]]:
+    names = parts.cell_columns(table)
+    for columns in parts.rows(table):
+        cells = [_made_safe(columns[name], safe) for name in names]
+        own = [_made_safe([_text(value) for value in values], safe) for values in layout.own_cells(columns)]
+        yield zip(*cells, *own, strict=True)
+
+
+def _made_safe(values: list[str], safe: Callable[[str], str]) -> list[str]:
+    """Most columns hold no risky cell at all; looking once is cheaper than changing each."""
+    if safe is str or not any(map(_RISKY.match, values)):
+        return values
+    return [safe(value) for value in values]
+
+
+def _text(value: object) -> str:
+    if value is None:
+        return ""
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def write_problems(out: IO[str], layout: Layout, tables: Iterator[pa.Table]) -> None:
+    """Rows that could not be scored, to be mended and sent again: their cells, then where, what and how."""
+    taken = {name.strip() for name in layout.reading.header}
+    own = [_free(name, taken) for name in ("row_number", "problem", "how_to_fix")]
+    writer = csv.writer(out, delimiter=layout.reading.delimiter, lineterminator="\n")
+    writer.writerow([escape(name) for name in (*layout.reading.header, *own)])
+    for table in tables:
+        bad = table.filter(pc.equal(table[parts.STATUS], parts.INVALID))
+        names = parts.cell_columns(bad)
+        for columns in parts.rows(bad):
+            cells = [_made_safe(columns[name], escape) for name in names]
+            numbers = [str(layout.reading.number(row)) for row in columns[csvfile.ROW]]
+            told = [_made_safe([_text(value) for value in columns[name]], escape) for name in (parts.ERROR, parts.FIX)]
+            writer.writerows(zip(*cells, numbers, *told, strict=True))
+
+
+def write_parquet(path: Path, layout: Layout, tables: Iterator[pa.Table]) -> None:
+    """The same result with typed columns of ours."""
+    writer = None
+    try:
+        for table in tables:
+            piece = _typed(layout, table)
+            writer = writer or pq.ParquetWriter(path, piece.schema, compression="zstd")
+            writer.write_table(piece)
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def _typed(layout: Layout, table: pa.Table) -> pa.Table:
+    cells = [table[name] for name in parts.cell_columns(table)]
+    answers = table[parts.LABEL] if layout.classes else table[parts.VALUE]
+    count = len(layout.classes) if layout.has_probabilities else 0
+    empty = pa.nulls(len(table), pa.float64())
+    names = [parts.probability_column(n) for n in range(count)]
+    chances = [table[name] if name in table.column_names else empty for name in names]
+    is_scored = pc.equal(table[parts.STATUS], parts.SCORED)
+    version = pc.if_else(is_scored, layout.version, pa.scalar(None, pa.string()))
+    own = [answers, *chances, version, table[parts.STATUS], table[parts.ERROR]]
+    return pa.Table.from_arrays([*cells, *own], names=layout.header)

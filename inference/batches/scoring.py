@@ -1,0 +1,171 @@
+"""Score the rows of one chunk: validate, ask the model for the valid ones, put every row's fate into one table."""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+from django.utils.translation import gettext as _
+
+from inference import csvfile, validation
+from inference.batches import parts, problems
+from inference.batches.answers import Answers
+from inference.csvfile import Reading
+from inference.runners import Answer
+from registry.errors import FieldError
+from registry.schema import Schema
+
+#: Rows that the model is asked at once; between two such blocks a worker looks whether it should stop.
+BLOCK_ROWS = 2_500
+
+#: Typed valid rows in, answers out, in the same order.
+Ask = Callable[[pa.Table], Answer]
+
+
+@dataclass
+class Scored:
+    """A chunk after scoring: the part to keep, and its counts. rows = scored + invalid + ignored."""
+
+    part: pa.Table
+    inputs: pa.Table  # typed columns of the scored rows
+    answers: Answers
+    numbers: npt.NDArray[np.int64]  # the row of each scored row
+    warnings: list[list[dict[str, str]]]
+    problems: list[problems.Group]
+    summary: dict[str, Any]
+
+    @property
+    def scored(self) -> int:
+        return len(self.inputs)
+
+    @property
+    def invalid(self) -> int:
+        return len(self.part) - self.scored
+
+
+@dataclass
+class Verdicts:
+    """Which rows of a source table may be scored, and what is wrong with the others."""
+
+    inputs: pa.Table
+    valid: npt.NDArray[np.bool_]
+    errors: dict[int, list[FieldError]] = field(default_factory=dict)
+    warnings: dict[int, list[dict[str, str]]] = field(default_factory=dict)
+
+
+def judge(source: pa.Table, schema: Schema, columns: Mapping[str, int], reading: Reading) -> Verdicts:
+    """Validate the cells of a source table against the schema, in the columns that were matched."""
+    cells = {name: _cells(source, position, schema, name, reading) for name, position in columns.items()}
+    if not cells:
+        cells = {schema.names[0]: pa.nulls(len(source), pa.string())}
+    checked = validation.validate_columns(schema, cells)
+    verdicts = Verdicts(checked.table, checked.valid.copy(), dict(checked.error_rows))
+    verdicts.warnings = {row: [each.to_json() for each in found] for row, found in checked.warnings.items()}
+    for row in np.flatnonzero(np.asarray(source[csvfile.PROBLEM].is_valid())).tolist():
+        verdicts.valid[row] = False
+        verdicts.errors[row] = [_ragged(source[csvfile.PROBLEM][row].as_py())]
+    return verdicts
+
+
+def _cells(source: pa.Table, position: int, schema: Schema, name: str, reading: Reading) -> pa.Array:
+    cells = source[csvfile.column_name(position)].combine_chunks()
+    if reading.decimal == "," and schema.field(name).is_numeric:
+        cells = pc.replace_substring(cells, ",", ".")
+    return pc.if_else(pc.equal(cells, ""), pa.scalar(None, pa.string()), cells)
+
+
+def _ragged(found: str) -> FieldError:
+    has, expected = found.split("/")
+    sentence = _("The row has %(found)s values, the header has %(expected)s.") % {"found": has, "expected": expected}
+    fix = _("Put cells that contain the separator in quotes.")
+    return FieldError(field="", code="ragged", expected=sentence, fix=fix)
+
+
+def count_problems(verdicts: Verdicts, source: pa.Table, reading: Reading) -> list[problems.Group]:
+    counted = problems.Problems()
+    numbers = source[csvfile.ROW].to_numpy()
+    for row, errors in sorted(verdicts.errors.items()):
+        for error in errors:
+            counted.add(reading.number(int(numbers[row])), error)
+    return counted.to_json()
+
+
+def score(source: pa.Table, schema: Schema, columns: Mapping[str, int], reading: Reading, ask: Ask) -> Scored:
+    """Every row of the source gets an answer or a reason why not."""
+    verdicts = judge(source, schema, columns, reading)
+    inputs = verdicts.inputs.filter(pa.array(verdicts.valid))
+    answers = Answers.joined([ask(inputs.slice(at, BLOCK_ROWS)) for at in range(0, len(inputs), BLOCK_ROWS)], schema)
+    places = np.flatnonzero(verdicts.valid)
+    return Scored(
+        part=_part(source, verdicts, answers),
+        inputs=inputs,
+        answers=answers,
+        numbers=source[csvfile.ROW].to_numpy()[places],
+        warnings=[verdicts.warnings.get(int(place), []) for place in places],
+        problems=count_problems(verdicts, source, reading),
+        summary={**summary(answers), "answers": kind(answers)} if len(inputs) else {},
+    )
+
+
+def _part(source: pa.Table, verdicts: Verdicts, answers: Answers) -> pa.Table:
+    valid = verdicts.valid
+    count = len(source)
+    errors: list[str | None] = [None] * count
+    fixes: list[str | None] = [None] * count
+    for row, found in verdicts.errors.items():
+        errors[row] = "; ".join(problems.sentence(error) for error in found)
+        fixes[row] = "; ".join(dict.fromkeys(error.get("fix", "") for error in found))
+    warnings = [
+        json.dumps(verdicts.warnings[row]) if row in verdicts.warnings and valid[row] else None for row in range(count)
+    ]
+    table = source.drop_columns([csvfile.PROBLEM])
+    own = {
+        parts.STATUS: pc.if_else(pa.array(valid), parts.SCORED, parts.INVALID),
+        parts.ERROR: pa.array(errors, pa.string()),
+        parts.FIX: pa.array(fixes, pa.string()),
+        parts.WARNINGS: pa.array(warnings, pa.string()),
+        parts.LABEL: parts.spread(valid, pa.array(answers.label_texts(), pa.string())),
+        parts.VALUE: parts.spread(valid, pa.array(answers.values, pa.float64())),
+    }
+    if answers.probabilities is not None:
+        for position, column in enumerate(answers.probabilities.T):
+            own[parts.probability_column(position)] = parts.spread(valid, pa.array(column, pa.float64()))
+    for name, array in own.items():
+        table = table.append_column(name, array)
+    return table
+
+
+def kind(answers: Answers) -> dict[str, Any]:
+    return {"classes": list(answers.classes), "probabilities": answers.probabilities is not None}
+
+
+def summary(answers: Answers) -> dict[str, Any]:
+    """Answers counted by class, or a regression's sum and range; summaries of chunks add up."""
+    if answers.classes:
+        return {"classes": dict(Counter(answers.label_texts()))}
+    values = [value for value in answers.values if value is not None]
+    if not values:
+        return {}
+    return {"count": len(values), "sum": float(sum(values)), "min": float(min(values)), "max": float(max(values))}
+
+
+def add_summaries(summaries: list[dict[str, Any]]) -> dict[str, Any]:
+    filled = [each for each in summaries if each]
+    if any("classes" in each for each in filled):  # a classifier's
+        counts: Counter[str] = Counter()
+        for each in filled:
+            counts.update(each.get("classes", {}))
+        return {"classes": dict(counts.most_common())}
+    if not filled:
+        return {}
+    return {
+        "count": sum(each["count"] for each in filled),
+        "sum": sum(each["sum"] for each in filled),
+        "min": min(each["min"] for each in filled),
+        "max": max(each["max"] for each in filled),
+    }

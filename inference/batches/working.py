@@ -1,0 +1,223 @@
+"""A worker's turn at a job: claim a chunk, score it, store its part, mark it done, publish its counts; then the next.
+
+A chunk is claimed by compare-and-set with a lease and a fencing token. Whoever is killed loses its lease, and the
+chunk is scored again; whoever is merely late finds that its token no longer holds and changes nothing. The part, the
+counts and the word "done" become true in one transaction.
+"""
+
+import time
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from django.db import transaction
+from django.db.models import F, Q, Sum
+from django.utils import timezone
+
+from inference import ports, runners
+from inference.batches import files, finishing, leases, parts, scoring
+from inference.csvfile import Reading
+from inference.models.batches import BatchChunk, BatchJob
+from inference.runners import Answer, FreshRunner, ModelError
+from registry import gate, storage
+from registry.errors import Refused
+
+logger = structlog.get_logger(__name__)
+
+State = BatchJob.State
+
+#: After so many seconds a worker lets others have their turn.
+TURN_SECONDS = 8.0
+#: A chunk that failed so often fails the job; one that lost its worker so often too.
+MAX_FAILURES, MAX_TRIES = 4, 20
+
+
+class Stopped(Exception):
+    """Somebody wants the job to stop, or this worker lost its lease."""
+
+
+def work(job_id: int) -> bool:
+    """Score chunks of a job for one turn, and finish the job when nothing is left. True: there is more to do."""
+    job = BatchJob.objects.select_related("model", "version", "release", "created_by").get(pk=job_id)
+    leases.release_dead(job.chunks.filter(state=BatchChunk.State.RUNNING), state=BatchChunk.State.TODO)
+    if job.state in {State.QUEUED, State.RUNNING}:
+        return _turn(job)
+    if job.state == State.CANCELLING:
+        finishing.finish(job)
+    return False
+
+
+def _turn(job: BatchJob) -> bool:
+    try:
+        _require_gate(job)
+    except Refused as refusal:
+        finishing.fail(job, str(refusal))
+        return False
+    until = time.monotonic() + TURN_SECONDS
+    with ExitStack() as stack:
+        runner = stack.enter_context(runners.fresh(job.version))
+        while (chunk := claim_next(job)) is not None:
+            if not _attempt(chunk, job, runner):
+                break
+            if time.monotonic() > until:
+                return True
+    job.refresh_from_db()
+    finishing.finish(job)
+    return False
+
+
+def _require_gate(job: BatchJob) -> None:
+    """The pinned version may have been withdrawn since the job was started."""
+    if job.release is None or not gate.may_answer(job.version):
+        gate.answering_release(job.model, job.environment, job.version.number)
+
+
+def claim_next(job: BatchJob) -> BatchChunk | None:
+    """Claim the first chunk that nobody works on; None when there is none, or the job is not to go on."""
+    while True:
+        now = timezone.now()
+        free = Q(state=BatchChunk.State.TODO) | Q(state=BatchChunk.State.RUNNING, lease_until__lt=now)
+        chunk = job.chunks.filter(free).order_by("index").first()
+        if chunk is None or not _touch(job):
+            return None
+        changes = {"state": BatchChunk.State.RUNNING, "tries": F("tries") + 1}
+        if BatchChunk.objects.claim(chunk, leases.owner(), leases.CHUNK_SECONDS, **changes):
+            return chunk
+
+
+def _touch(job: BatchJob) -> bool:
+    """Say that the job goes on; False when it is not to."""
+    now = timezone.now()
+    BatchJob.objects.filter(pk=job.pk, started_at=None).update(started_at=now)
+    going = BatchJob.objects.filter(pk=job.pk, state__in=[State.QUEUED, State.RUNNING])
+    return bool(going.update(state=State.RUNNING, heartbeat_at=now))
+
+
+def _attempt(chunk: BatchChunk, job: BatchJob, runner: FreshRunner) -> bool:
+    """Score one chunk. False when this worker should not go on with the job now."""
+    chunk.job = job
+    if chunk.tries > MAX_TRIES:
+        finishing.fail(job, chunk.error or "The worker was lost too often while it scored these rows.")
+        return False
+    try:
+        score_chunk(chunk, runner)
+    except Stopped:
+        _give_back(chunk)
+        return False
+    except ModelError as error:
+        logger.warning("batch_chunk_failed", job=job.public_id, chunk=chunk.index, code=error.code, detail=error.detail)
+        return _failed(chunk, str(error), transient=isinstance(error, runners.ModelUnavailable))
+    except Exception as error:
+        logger.exception("batch_chunk_failed", job=job.public_id, chunk=chunk.index)
+        return _failed(chunk, f"{type(error).__name__}", transient=True)
+    return True
+
+
+def _give_back(chunk: BatchChunk, **changes: Any) -> None:
+    BatchChunk.objects.held(chunk).update(state=BatchChunk.State.TODO, owner="", lease_until=None, **changes)
+
+
+def _failed(chunk: BatchChunk, error: str, *, transient: bool) -> bool:
+    """Give the chunk back to be tried again; at once, or at the next tick where something is away."""
+    _give_back(chunk, error=error, failures=F("failures") + 1)
+    chunk.refresh_from_db()
+    if chunk.failures >= MAX_FAILURES:
+        finishing.fail(chunk.job, error)
+        return False
+    return not transient
+
+
+def score_chunk(chunk: BatchChunk, runner: FreshRunner) -> None:
+    """Score the rows of a claimed chunk and make it count, exactly once."""
+    job = chunk.job
+    started = timezone.now()
+    with files.local_copy(chunk.source_key) as path:
+        source = parts.read(path)
+
+    def ask(rows: Any) -> Answer:
+        _still_mine(chunk)
+        return runner.predict(rows)
+
+    schema = job.version.schema_object
+    scored = scoring.score(source, schema, job.reading["columns"], Reading.from_json(job.reading["file"]), ask)
+    with storage.scratch(".parquet") as path:
+        parts.write(scored.part, path)
+        sha256 = files.sha256_of(path)
+        key = files.part_key(chunk)
+        storage.put(key, path)
+    milliseconds = (timezone.now() - started).total_seconds() * 1000
+    try:
+        with transaction.atomic():
+            _hold(job)
+            _done(chunk, scored, key, sha256)
+            ports.publish(_call_batch(chunk, scored, milliseconds))
+            count(job)
+    except BaseException:
+        storage.delete(key)
+        raise
+
+
+def _hold(job: BatchJob) -> None:
+    """Lock the job's row first, in every transaction that changes its chunks: no two can wait for each other."""
+    open_states = [State.RUNNING, State.CANCELLING]
+    if not BatchJob.objects.filter(pk=job.pk, state__in=open_states).update(heartbeat_at=timezone.now()):
+        raise Stopped
+
+
+def _still_mine(chunk: BatchChunk) -> None:
+    """Renew the lease; stop when it is lost or the job is to stop."""
+    now = timezone.now()
+    renewed = BatchChunk.objects.held(chunk).update(lease_until=now + timedelta(seconds=leases.CHUNK_SECONDS))
+    if not renewed or not BatchJob.objects.filter(pk=chunk.job_id, state=State.RUNNING).update(heartbeat_at=now):
+        raise Stopped
+
+
+def _done(chunk: BatchChunk, scored: scoring.Scored, key: str, sha256: str) -> None:
+    marked = BatchChunk.objects.held(chunk).filter(state=BatchChunk.State.RUNNING).update(
+        state=BatchChunk.State.DONE,
+        owner="",
+        lease_until=None,
+        part_key=key,
+        sha256=sha256,
+        scored=scored.scored,
+        invalid=scored.invalid,
+        ignored=chunk.rows - scored.scored - scored.invalid,
+        problems=scored.problems,
+        summary=scored.summary,
+        done_at=timezone.now(),
+        error="",
+    )
+    if not marked:
+        raise Stopped
+
+
+def count(job: BatchJob) -> None:
+    """Write down the job's counts: computed from the chunks that are done, never incremented."""
+    sums = job.chunks.filter(state=BatchChunk.State.DONE).aggregate(
+        scored=Sum("scored", default=0), invalid=Sum("invalid", default=0), ignored=Sum("ignored", default=0)
+    )
+    BatchJob.objects.filter(pk=job.pk).update(**sums)
+
+
+def _call_batch(chunk: BatchChunk, scored: scoring.Scored, milliseconds: float) -> ports.CallBatch:
+    job, answers = chunk.job, scored.answers
+    at = job.as_of or timezone.now()
+    probabilities = [] if answers.probabilities is None else answers.probabilities.tolist()
+    return ports.CallBatch(
+        source=f"batch:{job.public_id}:{chunk.index}",
+        model_id=job.model_id,
+        version_id=job.version_id,
+        environment=job.environment,
+        channel="batch",
+        columns=scored.inputs,
+        at=[at] * scored.scored,
+        labels=answers.labels,
+        values=answers.values,
+        probabilities=probabilities,
+        classes=answers.classes,
+        call_at=[at],
+        call_statuses=[200],
+        call_latencies=[milliseconds],
+        call_rows=[chunk.rows],
+    )

@@ -1,0 +1,21 @@
+"""Doorways: an id comes in, the domain does the work. Running one twice is harmless."""
+
+from celery import shared_task
+
+from inference.batches import preparing, verbs, working
+from inference.dispatch import enqueue
+from inference.models import BatchJob
+
+
+@shared_task
+def prepare_batch(job_id: int) -> None:
+    """Check an uploaded file and cut it into chunks; then let workers at it."""
+    if preparing.prepare(job_id):
+        verbs.enqueue_work(BatchJob.objects.get(pk=job_id))
+
+
+@shared_task
+def score_batch(job_id: int) -> None:
+    """One turn of a worker at a job; more turns as long as there is more to do."""
+    if working.work(job_id):
+        enqueue(score_batch, job_id)
