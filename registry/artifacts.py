@@ -99,7 +99,9 @@ def _fetch(sha256: str, target: Path) -> None:
         with open_artifact(sha256) as file, path.open("wb") as out:
             found = _hash(file, out)
         if found != sha256:
-            raise Unavailable(_("The stored file differs from the one that was uploaded."), code="artifact_altered")
+            raise Unavailable(
+                _("The stored file differs from the one that was uploaded."), code="artifact_altered"
+            )
         os.link(path, target)
 
 

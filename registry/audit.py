@@ -181,7 +181,12 @@ def _append(
 
 def _slug_of(target: Any) -> str:
     """The model that an event is about, whatever row it names: so that one can ask for a model's whole story."""
-    for path in (("slug",), ("model", "slug"), ("version", "model", "slug"), ("request", "version", "model", "slug")):
+    for path in (
+        ("slug",),
+        ("model", "slug"),
+        ("version", "model", "slug"),
+        ("request", "version", "model", "slug"),
+    ):
         value = target
         for name in path:
             value = getattr(value, name, None)

@@ -22,7 +22,13 @@ class Refused(Exception):
     default_code = "refused"
 
     def __init__(
-        self, message: str, *, code: str = "", fix: str = "", errors: Sequence[FieldError] = (), status: int = 0
+        self,
+        message: str,
+        *,
+        code: str = "",
+        fix: str = "",
+        errors: Sequence[FieldError] = (),
+        status: int = 0,
     ) -> None:
         super().__init__(message)
         self.message = message

@@ -6,7 +6,6 @@ from registry.errors import NothingServing, Refused
 from registry.models import PRODUCTION, Environment, ModelVersion, RegisteredModel, Release
 
 
-
 def answering_release(
     model: RegisteredModel, environment: str = PRODUCTION, version_number: int | None = None
 ) -> Release:
@@ -67,6 +66,7 @@ def _current(model: RegisteredModel, environment: str) -> Release:
         )
     if not may_answer(release.version):
         raise NothingServing(
-            _("%(version)s may not answer any more, and nothing else is released.") % {"version": release.version}
+            _("%(version)s may not answer any more, and nothing else is released.")
+            % {"version": release.version}
         )
     return release

@@ -39,7 +39,9 @@ SCHEMA: dict[str, Any] = {
 }
 
 
-def create_user(*, email: str = "", roles: Iterable[str] = (), password: str | None = None, **fields: Any) -> User:
+def create_user(
+    *, email: str = "", roles: Iterable[str] = (), password: str | None = None, **fields: Any
+) -> User:
     user = User.objects.create_user(email or f"person{next(_numbers)}@example.com", password, **fields)
     RoleGrant.objects.bulk_create(RoleGrant(user=user, role=role) for role in roles)
     if set(roles) & {Role.ADMIN, Role.APPROVER}:
@@ -48,7 +50,9 @@ def create_user(*, email: str = "", roles: Iterable[str] = (), password: str | N
     return user
 
 
-def create_model(*, slug: str = "", owners: Iterable[User] = (), created_by: User | None = None, **fields: Any) -> RegisteredModel:
+def create_model(
+    *, slug: str = "", owners: Iterable[User] = (), created_by: User | None = None, **fields: Any
+) -> RegisteredModel:
     slug = slug or f"model-{next(_numbers)}"
     creator = created_by or next(iter(owners), None) or create_user(roles=[Role.AUTHOR])
     model = RegisteredModel.objects.create(
@@ -80,7 +84,9 @@ def create_dataset(*, model: RegisteredModel | None = None, content: bytes = b""
     )
 
 
-def create_version(*, model: RegisteredModel | None = None, content: bytes = b"", **fields: Any) -> ModelVersion:
+def create_version(
+    *, model: RegisteredModel | None = None, content: bytes = b"", **fields: Any
+) -> ModelVersion:
     model = model or create_model()
     number = fields.pop("number", model.versions.count() + 1)
     content = content or f"artifact {model.slug} {number}".encode()
@@ -98,7 +104,9 @@ def create_version(*, model: RegisteredModel | None = None, content: bytes = b""
     )
 
 
-def create_request(*, version: ModelVersion | None = None, environment: str = "production", **fields: Any) -> ReleaseRequest:
+def create_request(
+    *, version: ModelVersion | None = None, environment: str = "production", **fields: Any
+) -> ReleaseRequest:
     version = version or create_version()
     return ReleaseRequest.objects.create(
         version=version,
@@ -111,7 +119,9 @@ def create_request(*, version: ModelVersion | None = None, environment: str = "p
     )
 
 
-def create_approval(*, version: ModelVersion | None = None, approver: User | None = None, **fields: Any) -> ReleaseRequest:
+def create_approval(
+    *, version: ModelVersion | None = None, approver: User | None = None, **fields: Any
+) -> ReleaseRequest:
     """A request that somebody else has approved."""
     request = create_request(version=version, state=ReleaseRequest.State.APPROVED, **fields)
     approver = approver or create_user(roles=[Role.APPROVER])
@@ -119,7 +129,9 @@ def create_approval(*, version: ModelVersion | None = None, approver: User | Non
     return request
 
 
-def create_release(*, version: ModelVersion | None = None, environment: str = "production", **fields: Any) -> Release:
+def create_release(
+    *, version: ModelVersion | None = None, environment: str = "production", **fields: Any
+) -> Release:
     """`version` answers in `environment` from now on, properly approved."""
     version = version or create_version()
     current = Release.objects.current(version.model, environment)

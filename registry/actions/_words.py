@@ -20,6 +20,14 @@ def reason_from(text: str, *, field: str = "reason", required: bool = True) -> s
         raise Invalid(
             message,
             code="reason_length",
-            errors=[{"field": field, "code": "reason_length", "value": words[:50], "expected": message, "fix": message}],
+            errors=[
+                {
+                    "field": field,
+                    "code": "reason_length",
+                    "value": words[:50],
+                    "expected": message,
+                    "fix": message,
+                }
+            ],
         )
     return words

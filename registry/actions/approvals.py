@@ -56,7 +56,12 @@ def ask(
             code="already_waiting",
         ) from exc
     audit.record(
-        Action.REQUEST_MADE, target=request, actor=actor, reason=words, after=request.bound, environment=environment
+        Action.REQUEST_MADE,
+        target=request,
+        actor=actor,
+        reason=words,
+        after=request.bound,
+        environment=environment,
     )
     return request
 
@@ -80,7 +85,9 @@ def ask_changes(request: ReleaseRequest, *, comment: str, actor: Any) -> Release
 def withdraw(request: ReleaseRequest, *, comment: str = "", actor: Any) -> ReleaseRequest:
     """The one who asked takes it back."""
     permissions.require(
-        permissions.can_withdraw(actor, request), _("Only the person who asked may withdraw."), code="not_requester"
+        permissions.can_withdraw(actor, request),
+        _("Only the person who asked may withdraw."),
+        code="not_requester",
     )
     words = reason_from(comment, field="comment", required=False)
     _move(request, State.WITHDRAWN)
@@ -110,7 +117,9 @@ def _record_decision(request: ReleaseRequest, verdict: Verdict, comment: str, ac
         raise _decided_already(locked)
     try:
         with transaction.atomic():
-            decision = Decision.objects.create(request=locked, verdict=verdict, comment=comment, decided_by=actor)
+            decision = Decision.objects.create(
+                request=locked, verdict=verdict, comment=comment, decided_by=actor
+            )
     except IntegrityError as exc:
         raise Refused(_("You have decided on this request before."), code="decided_before") from exc
     state, action = _OUTCOME[verdict]
@@ -138,7 +147,9 @@ def _require_decider(actor: Any, request: ReleaseRequest) -> None:
         code="own_request",
     )
     permissions.require(
-        permissions.can_decide(actor, request), _("Only a person may approve, never a service account."), code="service"
+        permissions.can_decide(actor, request),
+        _("Only a person may approve, never a service account."),
+        code="service",
     )
 
 

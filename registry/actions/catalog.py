@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -26,7 +26,6 @@ from registry.models import (
     RegisteredModel,
     Release,
     Role,
-    Task,
     User,
 )
 
@@ -79,7 +78,9 @@ def create_model(
 def change_model(model: RegisteredModel, *, actor: Any, **changes: Any) -> RegisteredModel:
     """Change name, question, description, owners, groups or policy. Only its owners."""
     permissions.require(
-        permissions.can_change_model(actor, model), _("Only an owner may change this model."), code="not_owner"
+        permissions.can_change_model(actor, model),
+        _("Only an owner may change this model."),
+        code="not_owner",
     )
     unknown = set(changes) - {"name", "question", "description", "owners", "groups", "policy"}
     if unknown:
@@ -114,7 +115,8 @@ def _validate(model: RegisteredModel) -> None:
         model.full_clean(validate_unique=False, validate_constraints=False)
     except ValidationError as exc:
         errors: list[FieldError] = [
-            {"field": name, "code": "invalid", "expected": " ".join(words)} for name, words in exc.message_dict.items()
+            {"field": name, "code": "invalid", "expected": " ".join(words)}
+            for name, words in exc.message_dict.items()
         ]
         raise Invalid(_("Some values are not right."), errors=errors) from exc
 
@@ -131,7 +133,13 @@ def _slug_in_use(slug: str) -> Refused:
 
 
 def add_dataset(
-    model: RegisteredModel, *, file: IO[bytes], filename: str, role: str = "reference", target: str = "", actor: Any
+    model: RegisteredModel,
+    *,
+    file: IO[bytes],
+    filename: str,
+    role: str = "reference",
+    target: str = "",
+    actor: Any,
 ) -> Dataset:
     """Keep an immutable table with its profile. Only authors; the same bytes in the same role are the same dataset."""
     permissions.require_role(permissions.can_upload(actor, model), Role.AUTHOR)
@@ -298,7 +306,9 @@ def _keep_version(
 def edit_draft(version: ModelVersion, *, actor: Any, **changes: Any) -> ModelVersion:
     """Correct schema, data, metrics or card of one's own draft, before its checks."""
     permissions.require(
-        permissions.can_edit_draft(actor, version), _("Only its uploader may edit this draft."), code="not_uploader"
+        permissions.can_edit_draft(actor, version),
+        _("Only its uploader may edit this draft."),
+        code="not_uploader",
     )
     unknown = set(changes) - {"schema", "metrics", "card", "notes", "requirements", "reference", "evaluation"}
     if unknown:
@@ -328,7 +338,9 @@ def start_checks(version: ModelVersion, *, actor: Any) -> ModelVersion:
     version.refresh_from_db(fields=["state", "schema"])
     if not version.schema.get("fields"):
         raise _invalid(
-            "schema", "missing", _("Give reference data, or a schema, so that the inputs have names and types.")
+            "schema",
+            "missing",
+            _("Give reference data, or a schema, so that the inputs have names and types."),
         )
     moved = ModelVersion.objects.filter(pk=version.pk).move(
         old=[State.DRAFT, State.CHECKS_FAILED], new=State.CHECKING, checks_started_at=timezone.now()
@@ -349,14 +361,19 @@ def finish_checks(
     """What the checks found, once; False when somebody else has finished them before."""
     new = State.CHECKED if passed else State.CHECKS_FAILED
     moved = ModelVersion.objects.filter(pk=version.pk).move(
-        old=State.CHECKING, new=new, measured_metrics=audit.plain(measured), environment=audit.plain(environment)
+        old=State.CHECKING,
+        new=new,
+        measured_metrics=audit.plain(measured),
+        environment=audit.plain(environment),
     )
     if not moved:
         return False
     version.refresh_from_db()
     failed = list(version.checks.filter(status=CheckResult.Status.FAILED).values_list("name", flat=True))
     action = Action.VERSION_CHECKED if passed else Action.VERSION_CHECKS_FAILED
-    audit.record(action, target=version, actor=None, after={"state": new, "measured": measured}, failed=failed)
+    audit.record(
+        action, target=version, actor=None, after={"state": new, "measured": measured}, failed=failed
+    )
     transaction.on_commit(
         partial(signals.version_checked.send, sender=ModelVersion, version_id=version.pk, passed=passed)
     )
@@ -427,9 +444,11 @@ def _schema_from(model: RegisteredModel, papers: Papers) -> dict[str, Any]:
         return {}
     target = papers.target or papers.reference.target
     if not target:
-        raise _invalid("target", "missing", _("Name the column of the reference data that the model answers."))
+        raise _invalid(
+            "target", "missing", _("Name the column of the reference data that the model answers.")
+        )
     table = tables.read_dataset(papers.reference)
-    return schema.infer(table, target, Task(model.task).value, question=model.question).to_json()
+    return schema.infer(table, target, cast(schema.Task, model.task), question=model.question).to_json()
 
 
 def _metrics(metrics: dict[str, Any]) -> dict[str, float]:
@@ -465,4 +484,6 @@ def _wrong_state(version: ModelVersion, rule: str) -> Refused:
 
 
 def _invalid(name: str, code: str, message: str) -> Invalid:
-    return Invalid(message, code=code, errors=[{"field": name, "code": code, "expected": message, "fix": message}])
+    return Invalid(
+        message, code=code, errors=[{"field": name, "code": code, "expected": message, "fix": message}]
+    )

@@ -75,7 +75,12 @@ def rotate_key(key: ApiKey, *, keep_hours: int = 0, actor: Any) -> tuple[ApiKey,
     days = max(1, (key.expires_at - key.created_at).days)
     models = None if key.all_models else list(key.only_models.all())
     fresh, secret = create_key(
-        owner=key.user, name=key.name, actions=key.actions, models=models, days=min(days, LONGEST_DAYS), actor=actor
+        owner=key.user,
+        name=key.name,
+        actions=key.actions,
+        models=models,
+        days=min(days, LONGEST_DAYS),
+        actor=actor,
     )
     until = timezone.now() + timedelta(hours=keep_hours)
     if keep_hours:
@@ -102,10 +107,16 @@ def _allowed_actions(owner: User, actions: Iterable[str]) -> list[str]:
     refused = [name for name in wanted if name not in bad and not permissions.can_use_key_action(owner, name)]
     if not wanted or bad:
         message = _("Choose actions from: %(known)s.") % {"known": ", ".join(KeyAction.values)}
-        raise Invalid(message, code="unknown_action", errors=[{"field": "actions", "code": "unknown_action", "value": bad}])
+        raise Invalid(
+            message,
+            code="unknown_action",
+            errors=[{"field": "actions", "code": "unknown_action", "value": bad}],
+        )
     if refused:
         message = _("The owner's roles do not allow: %(actions)s.") % {"actions": ", ".join(refused)}
         raise Invalid(
-            message, code="action_not_allowed", errors=[{"field": "actions", "code": "action_not_allowed", "value": refused}]
+            message,
+            code="action_not_allowed",
+            errors=[{"field": "actions", "code": "action_not_allowed", "value": refused}],
         )
     return wanted

@@ -34,7 +34,9 @@ SYSTEM = System()
 
 
 @transaction.atomic
-def invite(*, email: str, name: str = "", roles: Iterable[str] = (), is_service: bool = False, actor: Any) -> User:
+def invite(
+    *, email: str, name: str = "", roles: Iterable[str] = (), is_service: bool = False, actor: Any
+) -> User:
     """Make an account without a password; `one_time_link` lets its owner in. Only administrators."""
     permissions.require_role(permissions.can_manage_people(actor), Role.ADMIN)
     address = _valid_email(email)
@@ -44,7 +46,9 @@ def invite(*, email: str, name: str = "", roles: Iterable[str] = (), is_service:
         with transaction.atomic():
             user = User.objects.create_user(address, name=name.strip(), is_service=is_service)
     except IntegrityError as exc:
-        raise Refused(_("%(email)s has an account already.") % {"email": address}, code="email_in_use") from exc
+        raise Refused(
+            _("%(email)s has an account already.") % {"email": address}, code="email_in_use"
+        ) from exc
     audit.record(Action.USER_INVITED, target=user, actor=actor)
     set_roles(user, roles, actor=actor)
     return user
@@ -113,7 +117,9 @@ def _known_role(role: str) -> str:
             "role": role,
             "known": ", ".join(Role.values),
         }
-        raise Invalid(message, code="unknown_role", errors=[{"field": "roles", "code": "unknown_role", "value": role}])
+        raise Invalid(
+            message, code="unknown_role", errors=[{"field": "roles", "code": "unknown_role", "value": role}]
+        )
     return role
 
 

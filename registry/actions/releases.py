@@ -270,7 +270,9 @@ def _instant(as_of: datetime | None, current: Release | None) -> datetime:
 def require_as_of() -> None:
     """Refuse to record that something happened at another time, unless this installation allows it (the demo)."""
     if not settings.MODELGATE_ALLOW_AS_OF:
-        raise Refused(_("This installation does not record acts as of another time."), code="as_of_not_allowed")
+        raise Refused(
+            _("This installation does not record acts as of another time."), code="as_of_not_allowed"
+        )
 
 
 def _require_same_model(model: RegisteredModel, version: ModelVersion) -> None:

@@ -50,7 +50,9 @@ class RegisteredModel(models.Model):
         _("short name"),
         max_length=60,
         unique=True,
-        validators=[RegexValidator(r"^[a-z0-9]+(-[a-z0-9]+)*\Z", _("Use lower-case letters, digits and hyphens."))],
+        validators=[
+            RegexValidator(r"^[a-z0-9]+(-[a-z0-9]+)*\Z", _("Use lower-case letters, digits and hyphens."))
+        ],
     )
     name = models.CharField(_("name"), max_length=120)
     question = models.CharField(_("question"), max_length=200, blank=True)

@@ -9,7 +9,14 @@ from django.utils import timezone
 from registry.actions import approvals, releases
 from registry.errors import Forbidden, Invalid, Refused
 from registry.models import AuditEvent, ModelVersion, ReleaseRequest, Role, User
-from tests.factories import create_approval, create_model, create_release, create_request, create_user, create_version
+from tests.factories import (
+    create_approval,
+    create_model,
+    create_release,
+    create_request,
+    create_user,
+    create_version,
+)
 
 State = ReleaseRequest.State
 

@@ -19,8 +19,14 @@ def write(count: int) -> None:
     for number in range(count):
         with transaction.atomic(), audit.context(channel="api", ip="10.0.0.1", request_id="r-1"):
             audit.record(
-                Action.MODEL_CHANGED, target=model, actor=model.created_by, reason="wörds हिन्दी", number=number,
-                share=0.1 + number, tiny=1e-9, after={"b": 1, "a": [1.0, None, True]},
+                Action.MODEL_CHANGED,
+                target=model,
+                actor=model.created_by,
+                reason="wörds हिन्दी",
+                number=number,
+                share=0.1 + number,
+                tiny=1e-9,
+                after={"b": 1, "a": [1.0, None, True]},
             )
 
 
@@ -95,7 +101,12 @@ def test_an_event_says_where_it_came_from_and_what_it_is_about(author: User) -> 
 
     event = AuditEvent.objects.get()
 
-    assert (event.channel, event.ip, event.request_id, event.model_slug) == ("api", "10.0.0.1", "r-1", "loans")
+    assert (event.channel, event.ip, event.request_id, event.model_slug) == (
+        "api",
+        "10.0.0.1",
+        "r-1",
+        "loans",
+    )
 
 
 def test_a_refusal_is_recorded_with_its_code(author: User) -> None:

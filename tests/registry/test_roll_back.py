@@ -165,9 +165,15 @@ def test_of_two_at_the_same_instant_exactly_one_wins() -> None:
 
 @pytest.mark.services
 @pytest.mark.django_db
-@pytest.mark.parametrize("statement", ["UPDATE registry_release SET number = 9", "DELETE FROM registry_release"])
+@pytest.mark.parametrize(
+    "statement", ["UPDATE registry_release SET number = 9", "DELETE FROM registry_release"]
+)
 def test_the_database_itself_refuses_to_rewrite_releases(statement: str) -> None:
     serve(count=1)
 
-    with pytest.raises(DatabaseError, match="append-only"), transaction.atomic(), connection.cursor() as cursor:
+    with (
+        pytest.raises(DatabaseError, match="append-only"),
+        transaction.atomic(),
+        connection.cursor() as cursor,
+    ):
         cursor.execute(statement)
