@@ -328,7 +328,7 @@ DEFAULT_FROM_EMAIL = env_str("MODELGATE_EMAIL_FROM", "modelgate@localhost")
 
 # Logs: one line an event, with the request id; no bodies, no secrets
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
-_PROCESSORS = [
+_PROCESSORS: list[structlog.types.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.add_log_level,

@@ -84,7 +84,8 @@ class Context:
     key_prefix: str = ""
 
 
-_context: ContextVar[Context] = ContextVar("audit_context", default=Context())
+_nowhere = Context()
+_context: ContextVar[Context] = ContextVar("audit_context", default=_nowhere)
 
 
 def current_context() -> Context:

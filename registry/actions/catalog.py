@@ -1,5 +1,6 @@
 """Models, their data and their versions: from the first upload to the last day."""
 
+import math
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -456,7 +457,7 @@ def _metrics(metrics: dict[str, Any]) -> dict[str, float]:
         raise _invalid("metrics", "wrong_type", _("Write an object of names and numbers."))
     for name, value in metrics.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or value != value or abs(value) == float("inf"):
+        if not number or not math.isfinite(value):
             raise _invalid(f"metrics.{name}", "not_a_number", _("Write a finite number."))
     return {str(name)[:40]: float(value) for name, value in metrics.items()}
 
