@@ -26,11 +26,23 @@ def ready(request: HttpRequest) -> JsonResponse:
 
 def _database() -> str:
     try:
-        executor = MigrationExecutor(connection)
-        pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+        connection.ensure_connection()
+        return "ok" if _is_migrated() else "migrations are missing"
     except DatabaseError:
         return "unreachable"
-    return "migrations are missing" if pending else "ok"
+
+
+def _is_migrated() -> bool:
+    """Reading all migrations is slow, and a database does not lose them: a yes is remembered."""
+    if not _migrated:
+        executor = MigrationExecutor(connection)
+        if executor.migration_plan(executor.loader.graph.leaf_nodes()):
+            return False
+        _migrated.append(True)
+    return True
+
+
+_migrated: list[bool] = []
 
 
 def _storage() -> str:
