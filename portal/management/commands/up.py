@@ -131,25 +131,24 @@ class Start:
 
     def _is_ready(self) -> bool:
         waiting_for: dict[str, Callable[[], bool]] = {
-            "The web server": self._web_answers,
-            "The worker": self._worker_has_ticked,
-            "The model supervisor": _modeld_listens,
+            "The web server did not answer": self._web_answers,
+            "The model supervisor did not listen": _modeld_listens,
+            "The worker did not finish its first tick": self._worker_has_ticked,
+            f"{self.address}readyz did not say that all is well": self._is_all_well,
         }
-        for title, is_ready in waiting_for.items():
-            if not self.family.wait_until(is_ready, seconds=READY_SECONDS):
+        for what, is_ready in waiting_for.items():
+            if not self.family.wait_until(is_ready, seconds=READY_SECONDS, every=0.2):
                 if not self.family.is_stopping and not self.family.the_dead():
-                    say(f"{title} did not become ready within {READY_SECONDS} s. Logs: {self.family.log_dir}")
+                    say(f"{what} within {READY_SECONDS} s. The logs are in {self.family.log_dir}")
                 return False
-        if not self.family.wait_until(
-            lambda: self._asks("/readyz") == http.client.OK, seconds=READY_SECONDS, every=0.5
-        ):
-            say(f"{self.address}readyz does not say that all is well; logs: {self.family.log_dir}")
-            return False
         connections.close_all()
         return True
 
     def _web_answers(self) -> bool:
         return self._asks("/livez") == http.client.OK
+
+    def _is_all_well(self) -> bool:
+        return self._asks("/readyz") == http.client.OK
 
     def _asks(self, path: str) -> int:
         asked = http.client.HTTPConnection(ANYWHERE.get(self.host, self.host), self.port, timeout=5)
