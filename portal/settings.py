@@ -270,7 +270,7 @@ USE_TZ = True
 USE_I18N = True
 
 # Celery
-CELERY_BROKER_URL = REDIS_URL or "spool://"
+CELERY_BROKER_URL = REDIS_URL or "spool://localhost"
 CELERY_BROKER_TRANSPORT_OPTIONS = (
     # A worker that is killed gives its message back after 30 minutes; the tick is faster, the message only a hint.
     {"visibility_timeout": 1800, "unacked_restore_interval": 10, "unacked_restore_throttle": 1}
