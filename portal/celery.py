@@ -57,10 +57,3 @@ def keep_our_logging(**kwargs: Any) -> None:
 def tick_at_once(**kwargs: Any) -> None:
     """A fresh worker says that it lives, and takes up what its predecessor left, without waiting for beat."""
     app.send_task("portal.tasks.tick", expires=60)
-
-
-def worker_arguments(*, concurrency: int, beat: bool = False) -> list[str]:
-    """Return what `celery` is told to start a worker of ours; workers do not chat with one another."""
-    quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
-    scheduler = ["--beat", "--schedule", str(app.conf.beat_schedule_filename)] if beat else []
-    return ["worker", "--pool", "prefork", "--concurrency", str(concurrency), *quiet, *scheduler]
