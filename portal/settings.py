@@ -295,12 +295,9 @@ CELERY_BEAT_SCHEDULE = {"tick": {"task": "portal.tasks.tick", "schedule": 15.0, 
 # The API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["portal.api.KeyAuthentication", "portal.api.SessionAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["portal.api.IsAuthenticated"],
+    "DEFAULT_PERMISSION_CLASSES": ["portal.api.IsAuthenticated", "registry.api.access.KeyAllows"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": [
-        "portal.api.StrictJSONParser",
-        "rest_framework.parsers.MultiPartParser",
-    ],
+    "DEFAULT_PARSER_CLASSES": ["portal.api.StrictJSONParser", "portal.api.UploadParser"],
     "DEFAULT_PAGINATION_CLASS": "portal.api.Pagination",
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
     "DEFAULT_THROTTLE_CLASSES": ["portal.api.WriteThrottle"],

@@ -38,6 +38,7 @@ class Action(models.TextChoices):
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
     KEY_ROTATED = "key.rotated"
+    KEY_USED = "key.used"  # only ever refused: a key that is over was tried
     MODEL_CREATED = "model.created"
     MODEL_CHANGED = "model.changed"
     DATASET_ADDED = "dataset.added"
@@ -100,6 +101,11 @@ def context(**changes: str) -> Iterator[Context]:
         yield _context.get()
     finally:
         _context.reset(token)
+
+
+def extend_context(**changes: str) -> None:
+    """Say more about the act in progress; it holds until the surrounding `context` ends."""
+    _context.set(replace(_context.get(), **changes))
 
 
 def record(

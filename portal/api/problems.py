@@ -1,0 +1,167 @@
+"""Every error of the API has one shape: `application/problem+json` (RFC 9457) with one entry per mistake."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
+from django.core.serializers.json import DjangoJSONEncoder
+from django.http import Http404, JsonResponse
+from django.utils.encoding import force_str
+from django.utils.translation import gettext as _
+from rest_framework import exceptions
+
+from registry import audit
+from registry.errors import Refused
+
+MEDIA_TYPE = "application/problem+json"
+LONGEST_VALUE = 200
+API = "/api/"
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What went wrong, in words and in a code that never changes."""
+
+    status: int
+    code: str
+    detail: str
+    fix: str = ""
+    errors: Sequence[Mapping[str, Any]] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def response(self) -> JsonResponse:
+        body = {
+            "type": f"/problems/{self.code.replace('_', '-')}",
+            "title": title_of(self.status),
+            "status": self.status,
+            "code": self.code,
+            "detail": self.detail,
+            "fix": self.fix,
+            "request_id": audit.current_context().request_id,
+            "errors": [_entry(**each) for each in self.errors],
+        }
+        answer = JsonResponse(
+            body,
+            status=self.status,
+            content_type=MEDIA_TYPE,
+            encoder=DjangoJSONEncoder,
+            json_dumps_params={"ensure_ascii": False},
+        )
+        for name, value in self.headers.items():
+            answer[name] = value
+        return answer
+
+
+def exception_handler(exc: Exception, context: Mapping[str, Any]) -> JsonResponse | None:
+    """The answer to an exception of a view; None for a fault of ours, which Django logs and handler500 answers."""
+    problem = _problem_of(exc)
+    return problem.response() if problem else None
+
+
+def title_of(status: int) -> str:
+    titles = {
+        400: _("The request cannot be read"),
+        401: _("Say who you are"),
+        403: _("Not allowed"),
+        404: _("Not found"),
+        405: _("No such method here"),
+        406: _("No such format here"),
+        409: _("Not possible now"),
+        410: _("Its time is over"),
+        413: _("Too large"),
+        415: _("This kind of content is not accepted"),
+        422: _("Some values are not right"),
+        429: _("Too many requests"),
+        503: _("Not available now"),
+        504: _("The model took too long"),
+    }
+    return titles.get(status) or (_("Something went wrong here") if status >= 500 else _("Not accepted"))
+
+
+def not_found() -> Problem:
+    return Problem(404, "not_found", _("There is no such thing, or you may not see it."))
+
+
+def _problem_of(exc: Exception) -> Problem | None:
+    if isinstance(exc, Refused):
+        return Problem(exc.status, exc.code, str(exc), exc.fix, exc.errors)  # type: ignore[arg-type]
+    if isinstance(exc, Http404):
+        return not_found()
+    if isinstance(exc, PermissionDenied):
+        return Problem(403, "forbidden", str(exc) or _("You may not do this."))
+    if isinstance(exc, RequestDataTooBig):
+        return Problem(413, "too_large", _("The body is larger than the limit."))
+    if isinstance(exc, SuspiciousOperation):
+        return Problem(400, "bad_request", _("The request cannot be read."))
+    if isinstance(exc, exceptions.ValidationError):
+        errors = list(_flat(exc.get_full_details()))
+        return Problem(422, _code_of(errors), _sentence(errors), errors=errors)
+    if isinstance(exc, exceptions.APIException):
+        return _framework_problem(exc)
+    return None
+
+
+def _framework_problem(exc: exceptions.APIException) -> Problem:
+    headers = {}
+    if getattr(exc, "auth_header", None):
+        headers["WWW-Authenticate"] = exc.auth_header
+    if isinstance(exc, exceptions.Throttled):
+        seconds = max(1, math.ceil(exc.wait or 1))
+        headers["Retry-After"] = str(seconds)
+        detail = _("Too many writes; try again in %(seconds)d s.") % {"seconds": seconds}
+        return Problem(429, "throttled", detail, headers=headers)
+    if isinstance(exc, exceptions.NotAuthenticated):
+        detail = _("Send an API key: “Authorization: Bearer mg_…”, or sign in.")
+        return Problem(exc.status_code, "not_authenticated", detail, headers=headers)
+    codes = exc.get_codes()
+    code = codes if isinstance(codes, str) else "error"
+    return Problem(exc.status_code, code, force_str(exc.detail), headers=headers)
+
+
+def _code_of(errors: Sequence[Entry]) -> str:
+    """The one code of all entries, or that there are several."""
+    codes = {each["code"] for each in errors}
+    return str(codes.pop()) if len(codes) == 1 else "invalid"
+
+
+def _sentence(errors: Sequence[Entry]) -> str:
+    if not errors:
+        return _("Some values are not right.")
+    first = errors[0]
+    where = f"{first['field']}: " if first["field"] else ""
+    more = _(" (and %(count)d more)") % {"count": len(errors) - 1} if len(errors) > 1 else ""
+    return f"{where}{first['expected']}{more}"
+
+
+def _flat(details: Any, path: tuple[str | int, ...] = ()) -> Iterator[Entry]:
+    """Entries from the framework's nested errors; the first number on the way is the row."""
+    if isinstance(details, Mapping) and set(details) == {"message", "code"} and not isinstance(details["message"], Mapping):
+        row = next((part for part in path if isinstance(part, int)), None)
+        name = ".".join(str(part) for part in path if isinstance(part, str) and part != "non_field_errors")
+        yield {"field": name, "row": row, "code": str(details["code"]), "expected": force_str(details["message"])}
+    elif isinstance(details, Mapping):
+        for name, inner in details.items():
+            yield from _flat(inner, (*path, name))
+    elif isinstance(details, list):
+        is_many = any(isinstance(each, Mapping) and set(each) != {"message", "code"} for each in details)
+        for position, inner in enumerate(details):
+            yield from _flat(inner, (*path, position) if is_many else path)
+
+
+def _entry(
+    field: str = "",
+    row: int | None = None,
+    code: str = "invalid",
+    value: Any = None,
+    expected: str = "",
+    fix: str = "",
+    **more: Any,
+) -> Entry:
+    shown = value[:LONGEST_VALUE] if isinstance(value, str) else value
+    if isinstance(shown, float) and not math.isfinite(shown):
+        shown = str(shown)
+    return {"field": field, "row": row, "code": code, "value": shown, "expected": expected, "fix": fix, **more}
