@@ -33,7 +33,9 @@ class Group(NamedTuple):
 
 _BUILDERS = frozenset({Role.AUTHOR, Role.APPROVER, Role.OPERATOR, Role.AUDITOR, Role.ADMIN})
 _WATCHERS = _BUILDERS | {Role.INTEGRATOR}
-_PREDICTORS = frozenset({Role.BUSINESS, Role.AUTHOR, Role.APPROVER, Role.OPERATOR, Role.INTEGRATOR, Role.ADMIN})
+_PREDICTORS = frozenset(
+    {Role.BUSINESS, Role.AUTHOR, Role.APPROVER, Role.OPERATOR, Role.INTEGRATOR, Role.ADMIN}
+)
 
 NAVIGATION: list[tuple[str | Promise, list[Item]]] = [
     ("", [Item(_("Home"), "home", "home")]),
@@ -114,7 +116,9 @@ def _belongs(view_name: str, item_name: str) -> bool:
 def _count(request: HttpRequest, name: str) -> int:
     if name != "approval-list" or Role.APPROVER not in request.user.roles:  # type: ignore[union-attr]
         return 0
-    return ReleaseRequest.objects.visible_to(request.user).waiting().exclude(requested_by=request.user).count()  # type: ignore[misc]
+    return (
+        ReleaseRequest.objects.visible_to(request.user).waiting().exclude(requested_by=request.user).count()
+    )  # type: ignore[misc]
 
 
 def portal(request: HttpRequest) -> dict[str, object]:

@@ -8,7 +8,9 @@ from django.conf import settings
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 
+from portal.views import errors
 from registry import audit
+from registry.errors import Refused
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}\Z")
@@ -60,6 +62,19 @@ class LoginRequiredMiddleware:
         return redirect_to_login(request.get_full_path(), str(settings.LOGIN_URL))
 
 
+class RefusedMiddleware:
+    """A rule of the domain that no form showed becomes a page that says what and why."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        return errors.refused(request, exception) if isinstance(exception, Refused) else None
+
+
 def channel_of(path: str) -> str:
     if path.startswith("/api/"):
         return "api"
@@ -69,7 +84,9 @@ def channel_of(path: str) -> str:
 def client_ip(request: HttpRequest) -> str:
     """The visitor's address; X-Forwarded-For counts only as far as our own proxies wrote it."""
     proxies = settings.ALLAUTH_TRUSTED_PROXY_COUNT
-    forwarded = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
+    forwarded = [
+        part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()
+    ]
     if proxies and len(forwarded) >= proxies:
         return forwarded[-proxies][:45]
     return str(request.META.get("REMOTE_ADDR", ""))[:45]

@@ -3,20 +3,67 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from portal.views import health
+from portal.views import accounts, audit, health, home
+from portal.views.registry import approvals, models, releases, versions
 
 service_urls = [
     path("livez", health.live, name="livez"),
     path("readyz", health.ready, name="readyz"),
 ]
 
-home_urls: list = []
+home_urls = [
+    path("", home.home, name="home"),
+    path("home/demo-progress/", home.demo_progress, name="demo-progress"),
+    path("help/", home.help_page, name="help"),
+]
 
-registry_urls: list = []
+registry_urls = [
+    path("models/", models.model_list, name="model-list"),
+    path("models/new/", models.model_create, name="model-create"),
+    path("models/<slug:slug>/", models.model_detail, name="model-detail"),
+    path("models/<slug:slug>/edit/", models.model_edit, name="model-edit"),
+    path("models/<slug:slug>/data/", models.dataset_list, name="dataset-list"),
+    path("models/<slug:slug>/api/", models.model_api, name="model-api"),
+    path("versions/", versions.version_index, name="version-index"),
+    path("versions/new/", versions.version_upload_index, name="version-upload-index"),
+    path("models/<slug:slug>/versions/", versions.version_list, name="version-list"),
+    path("models/<slug:slug>/versions/new/", versions.version_upload, name="version-upload"),
+    path("models/<slug:slug>/v/<int:number>/", versions.version_detail, name="version-detail"),
+    path("models/<slug:slug>/v/<int:number>/live/", versions.version_checks, name="version-live"),
+    path("models/<slug:slug>/v/<int:number>/edit/", versions.version_edit, name="version-edit"),
+    path("models/<slug:slug>/v/<int:number>/check/", versions.version_check, name="version-check"),
+    path("models/<slug:slug>/v/<int:number>/request/", versions.version_request, name="version-request"),
+    path("models/<slug:slug>/v/<int:number>/retire/", versions.version_retire, name="version-retire"),
+    path("models/<slug:slug>/v/<int:number>/file/", versions.version_download, name="version-download"),
+    path("models/<slug:slug>/v/<int:number>/release/", releases.version_release, name="version-release"),
+    path("releases/", releases.release_index, name="release-index"),
+    path("models/<slug:slug>/releases/", releases.release_list, name="release-list"),
+    path("models/<slug:slug>/releases/roll-back/", releases.roll_back, name="roll-back"),
+    path("models/<slug:slug>/releases/unfreeze/", releases.unfreeze, name="unfreeze"),
+    path("models/<slug:slug>/releases/<int:number>/ticks/", releases.release_ticks, name="release-ticks"),
+    path("approvals/", approvals.approval_list, name="approval-list"),
+    path("approvals/<str:public_id>/", approvals.approval_detail, name="approval-detail"),
+    path("approvals/<str:public_id>/withdraw/", approvals.approval_withdraw, name="approval-withdraw"),
+]
 
-audit_urls: list = []
+audit_urls = [
+    path("audit/", audit.audit_log, name="audit-log"),
+    path("audit/verify/", audit.audit_verify, name="audit-verify"),
+    path("audit/export/", audit.audit_export, name="audit-export"),
+    path("audit/<int:seq>/", audit.audit_event, name="audit-event"),
+]
 
-people_urls: list = []
+people_urls = [
+    path("keys/", accounts.key_list, name="key-list"),
+    path("keys/new/", accounts.key_create, name="key-create"),
+    path("keys/<int:pk>/revoke/", accounts.key_revoke, name="key-revoke"),
+    path("keys/<int:pk>/rotate/", accounts.key_rotate, name="key-rotate"),
+    path("people/", accounts.person_list, name="people"),
+    path("people/new/", accounts.person_invite, name="person-invite"),
+    path("people/<int:pk>/", accounts.person_detail, name="person"),
+    path("people/<int:pk>/link/", accounts.person_link, name="person-link"),
+    path("people/<int:pk>/active/", accounts.person_active, name="person-active"),
+]
 
 inference_urls: list = []
 

@@ -155,7 +155,7 @@ def crumb(title: object, name: str = "", *args: object) -> SafeString:
 def _relative(seconds: float) -> str:
     """A rough distance: "3 min ago", "in 2 days"."""
     future, distance = seconds < 0, abs(seconds)
-    if distance < 45:  # noqa: PLR2004
+    if distance < 45:
         return _("now") if future else _("just now")
     for size, limit, unit in ((60, 3600, "min"), (3600, 86400, "h"), (86400, math.inf, "d")):
         if distance < limit * 0.98:
@@ -175,7 +175,10 @@ def _absolute(value: datetime) -> str:
 
 def _time(value: datetime, text: str) -> SafeString:
     return format_html(
-        '<time datetime="{}" title="{}">{}</time>', value.isoformat(timespec="seconds"), _absolute(value), text
+        '<time datetime="{}" title="{}">{}</time>',
+        value.isoformat(timespec="seconds"),
+        _absolute(value),
+        text,
     )
 
 
@@ -205,9 +208,9 @@ def metric(value: object) -> str:
         return "–" if value is None else str(value)
     if not math.isfinite(value):
         return "–"
-    if value == 0 or (isinstance(value, int) and abs(value) >= 1000):  # noqa: PLR2004
+    if value == 0 or (isinstance(value, int) and abs(value) >= 1000):
         return count(value)
-    if abs(value) < 0.001:  # noqa: PLR2004
+    if abs(value) < 0.001:
         return "<0.001" if value > 0 else ">−0.001"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
     return number_format(f"{value:.{min(digits, 4)}f}", use_l10n=True, force_grouping=True)
@@ -219,7 +222,7 @@ def percent(value: float | None, digits: int = 1) -> str:
     if value is None or not math.isfinite(value):
         return "–"
     if 0 < value < 0.5 * 10 ** -(digits + 2):
-        return f"<{10 ** -digits:.{digits}f} %"
+        return f"<{10**-digits:.{digits}f} %"
     return f"{number_format(f'{value * 100:.{digits}f}', force_grouping=True)} %"
 
 
@@ -236,7 +239,7 @@ def duration(seconds: float | None) -> str:
         return "–"
     if seconds < 1:
         return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:  # noqa: PLR2004
+    if seconds < 60:
         return f"{seconds:.1f} s"
     return f"{int(seconds // 60)} min {int(seconds % 60)} s"
 
@@ -252,7 +255,20 @@ def short_hash(value: str) -> str:
 
 
 #: Metrics where less is better; every other one is better when it grows.
-_LESS_IS_BETTER = ("loss", "error", "mae", "mse", "rmse", "mape", "brier", "ece", "latency", "p95", "p50", "p99")
+_LESS_IS_BETTER = (
+    "loss",
+    "error",
+    "mae",
+    "mse",
+    "rmse",
+    "mape",
+    "brier",
+    "ece",
+    "latency",
+    "p95",
+    "p50",
+    "p99",
+)
 
 
 @register.simple_tag
@@ -263,7 +279,9 @@ def delta(name: str, now: object, then: object) -> SafeString | str:
     change = now - then
     if abs(change) < 0.0005 * max(1.0, abs(then)):
         return format_html('<span class="delta same">= {}</span>', _("same"))
-    less = any(word in name.lower().replace("-", "_").split("_") or word in name.lower() for word in _LESS_IS_BETTER)
+    less = any(
+        word in name.lower().replace("-", "_").split("_") or word in name.lower() for word in _LESS_IS_BETTER
+    )
     better = (change < 0) == less
     return format_html(
         '<span class="delta {}">{} {}{} {}</span>',

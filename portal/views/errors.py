@@ -13,8 +13,13 @@ _PAGES = frozenset({400, 403, 404, 409, 413, 429, 503})
 
 def error_page(request: HttpRequest, status: int, *, detail: str = "", fix: str = "") -> HttpResponse:
     """The page for `status`; one without a page of its own gets the nearest (422 is a 400, 410 a 404)."""
-    page = status if status in _PAGES else {410: 404}.get(status, 400 if status < 500 else 503)  # noqa: PLR2004
-    context = {"status": status, "detail": detail, "fix": fix, "request_id": audit.current_context().request_id}
+    page = status if status in _PAGES else {410: 404}.get(status, 400 if status < 500 else 503)
+    context = {
+        "status": status,
+        "detail": detail,
+        "fix": fix,
+        "request_id": audit.current_context().request_id,
+    }
     return render(request, f"{page}.html", context, status=status)
 
 
@@ -27,7 +32,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     return error_page(request, 400)
 
 
-def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     return error_page(request, 403, detail=str(exception))
 
 

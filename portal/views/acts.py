@@ -1,0 +1,48 @@
+"""How a page calls a verb: a refusal becomes an error at the form, and an event in the audit log."""
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from django import forms
+from django.db import models
+from django.http import HttpRequest
+
+from registry import audit
+from registry.audit import Action
+from registry.errors import Refused
+
+Result = TypeVar("Result")
+
+
+def attempt(
+    request: HttpRequest,
+    form: forms.BaseForm,
+    action: Action,
+    target: models.Model | None,
+    verb: Callable[..., Result],
+    *args: Any,
+    **kwargs: Any,
+) -> Result | None:
+    """Call `verb` as this person; None when it refused, and then the form says why."""
+    try:
+        return verb(*args, **kwargs, actor=request.user)
+    except Refused as error:
+        audit.record_refusal(action, target=target, actor=request.user, error=error)
+        show(error, form)
+        return None
+
+
+def show(error: Refused, form: forms.BaseForm) -> None:
+    """Each mistake at its field where the form has that field, the rest on top."""
+    placed = False
+    for each in error.errors:
+        name = str(each.get("field", "")).split(".")[0]
+        text = str(each.get("fix") or each.get("expected") or error)
+        if name in form.fields:
+            form.add_error(name, text)
+            placed = True
+        elif each.get("field") and text != str(error):
+            form.add_error(None, f"{each['field']}: {text}")
+            placed = True
+    if not placed:
+        form.add_error(None, " ".join(part for part in (str(error), error.fix) if part))

@@ -1,0 +1,95 @@
+"""The gates of pages about a model: a hidden thing is a 404, what cannot be done now says why."""
+
+from collections.abc import Iterable
+from typing import Any, cast
+
+from django.http import HttpRequest
+from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
+
+from registry import permissions
+from registry.models import (
+    PRODUCTION,
+    Environment,
+    Freeze,
+    ModelVersion,
+    RegisteredModel,
+    Release,
+    ReleaseRequest,
+    User,
+)
+
+
+def person(request: HttpRequest) -> User:
+    """Who asks; the middleware has shown strangers the door."""
+    return cast(User, request.user)
+
+
+def get_model(request: HttpRequest, slug: str) -> RegisteredModel:
+    return get_object_or_404(RegisteredModel.objects.visible_to(request.user), slug=slug)
+
+
+def get_version(request: HttpRequest, slug: str, number: int) -> ModelVersion:
+    versions = ModelVersion.objects.visible_to(request.user).select_related(
+        "model", "uploaded_by", "reference", "evaluation"
+    )
+    return get_object_or_404(versions, model__slug=slug, number=number)
+
+
+def get_request(request: HttpRequest, public_id: str) -> ReleaseRequest:
+    visible = ReleaseRequest.objects.visible_to(request.user).with_context()
+    return get_object_or_404(visible, public_id=public_id)
+
+
+def serving(models: Iterable[RegisteredModel], environment: str = PRODUCTION) -> dict[int, Release]:
+    """The release that answers now, by model: one query for a whole list."""
+    rows = (
+        Release.objects.filter(model__in=[model.pk for model in models], environment__slug=environment)
+        .order_by("model_id", "-number")
+        .values_list("model_id", "pk")
+    )
+    latest: dict[int, int] = {}
+    for model_id, pk in rows:
+        latest.setdefault(model_id, pk)
+    releases = Release.objects.filter(pk__in=latest.values()).select_related(
+        "version", "released_by", "request", "restores__request"
+    )
+    return {release.model_id: release for release in releases}
+
+
+def model_page(request: HttpRequest, model: RegisteredModel, tab: str) -> dict[str, Any]:
+    """What `registry/model_base.html` needs: the head, the tabs and the one state of this model."""
+    user = person(request)
+    current = Release.objects.current(model)
+    freeze = (
+        Freeze.objects.filter(model=model, environment__slug=PRODUCTION, lifted_at=None)
+        .select_related("release__version", "release__released_by")
+        .first()
+    )
+    waiting = ReleaseRequest.objects.filter(version__model=model).waiting().count()
+    return {
+        "model": model,
+        "tab": tab,
+        "serving": current,
+        "approvers": current.approved_by if current else [],
+        "freeze": freeze,
+        "undo": undo_of(freeze.release) if freeze else None,
+        "waiting": waiting,
+        "environments": Environment.objects.all(),
+        "can_predict": permissions.can_predict(user, model),
+        "can_upload": permissions.can_upload(user, model),
+        "can_release": permissions.can_release(user, model),
+        "can_roll_back": permissions.can_roll_back(user, model),
+        "can_change": permissions.can_change_model(user, model),
+        "why_not_predict": "" if current else _("No approved version is serving."),
+    }
+
+
+def undo_of(rollback: Release) -> Release | None:
+    """The release that a rollback replaced: what "Undo" would go back to."""
+    return (
+        Release.objects.of(rollback.model, rollback.environment.slug)
+        .filter(number__lt=rollback.number)
+        .order_by("-number")
+        .first()
+    )

@@ -1,0 +1,1 @@
+"""Pages of the record: models and their data, versions, approvals, releases."""

@@ -1,0 +1,143 @@
+"""Approvals: what waits, and the page where somebody else decides."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from portal.forms.registry import DecisionForm
+from portal.views.acts import attempt
+from portal.views.gates import get_request, person
+from portal.views.registry.versions import metrics_of
+from registry import permissions
+from registry.actions import approvals
+from registry.audit import Action
+from registry.models import AuditEvent, ModelVersion, Release, ReleaseRequest, Role, User
+
+VERBS = {
+    "approve": (approvals.approve, Action.REQUEST_APPROVED),
+    "reject": (approvals.reject, Action.REQUEST_REJECTED),
+    "ask_changes": (approvals.ask_changes, Action.REQUEST_CHANGES_ASKED),
+}
+_DECIDED_SHOWN = 30
+
+
+def approval_list(request: HttpRequest) -> HttpResponse:
+    """Waiting for me first, oldest on top; then mine; then what was decided."""
+    user = person(request)
+    visible = ReleaseRequest.objects.visible_to(user).with_context()
+    waiting = list(visible.waiting().order_by("requested_at"))
+    for_me = [one for one in waiting if permissions.can_decide(user, one)]
+    context = {
+        "for_me": for_me,
+        "others": [one for one in waiting if one not in for_me],
+        "decided": visible.exclude(state=ReleaseRequest.State.WAITING).order_by(
+            "-decided_at", "-requested_at"
+        )[:_DECIDED_SHOWN],
+        "is_approver": permissions.has_role(user, Role.APPROVER),
+    }
+    return render(request, "registry/approval_list.html", context)
+
+
+def approval_detail(request: HttpRequest, public_id: str) -> HttpResponse:
+    one = get_request(request, public_id)
+    form = DecisionForm(request.POST or None)
+    if request.method == "POST" and decide(request, one, form):
+        messages.success(request, _("Your decision on %(request)s is recorded.") % {"request": one})
+        return redirect(one)
+    # Opening it is enough to find out that it is about something that has changed.
+    approvals.settle(one)
+    context = panel(one, person(request)) | {"form": form}
+    return render(request, "registry/approval_detail.html", context, status=422 if form.errors else 200)
+
+
+def decide(request: HttpRequest, one: ReleaseRequest, form: DecisionForm) -> bool:
+    """The one act behind the buttons of the portal page and of the admin page."""
+    if not form.is_valid():
+        return False
+    verb, action = VERBS[form.cleaned_data["verdict"]]
+    comment = form.cleaned_data["comment"]
+    return attempt(request, form, action, one, verb, one, comment=comment) is not None
+
+
+@require_POST
+def approval_withdraw(request: HttpRequest, public_id: str) -> HttpResponse:
+    one = get_request(request, public_id)
+    form = DecisionForm(request.POST)
+    if attempt(request, form, Action.REQUEST_WITHDRAWN, one, approvals.withdraw, one):
+        messages.success(request, _("Withdrawn."))
+    else:
+        messages.error(request, " ".join(str(error) for error in form.non_field_errors()))
+    return redirect(one)
+
+
+@dataclass(frozen=True)
+class FieldChange:
+    """One line of a schema difference."""
+
+    name: str
+    kind: str  # added, removed, changed
+    before: str
+    after: str
+
+
+def panel(one: ReleaseRequest, user: User) -> dict[str, Any]:
+    """Everything that `registry/_request_panel.html` shows, here and in the admin site."""
+    version = one.version
+    current = Release.objects.current(version.model, one.environment.slug)
+    serving = current.version if current else None
+    decisions = list(one.decisions.select_related("decided_by"))
+    waiting = one.state == ReleaseRequest.State.WAITING
+    return {
+        "one": one,
+        "version": version,
+        "model": version.model,
+        "serving": serving,
+        "serving_release": current,
+        "metrics": metric_changes(version, serving),
+        "changes": schema_changes(serving, version),
+        "checks": version.checks.all(),
+        "decisions": decisions,
+        "events": AuditEvent.objects.filter(
+            target_type=ReleaseRequest._meta.label_lower, target_id=one.public_id, result="done"
+        ).order_by("seq"),
+        "is_waiting": waiting,
+        "is_own": permissions.is_own_request(user, one),
+        "is_approver": permissions.has_role(user, Role.APPROVER),
+        "has_decided": any(decision.decided_by_id == user.pk for decision in decisions),
+        "can_decide": waiting and permissions.can_decide(user, one),
+        "can_withdraw": waiting and permissions.can_withdraw(user, one),
+        "can_release": one.state == ReleaseRequest.State.APPROVED
+        and permissions.can_release(user, version.model),
+        "is_released": one.releases.exists(),
+    }
+
+
+def metric_changes(version: ModelVersion, serving: ModelVersion | None) -> list[tuple[str, Any, Any]]:
+    """Name, now serving, asked for; in one order."""
+    new, old = metrics_of(version), metrics_of(serving) if serving else {}
+    return [(name, old.get(name), new.get(name)) for name in sorted({*new, *old})]
+
+
+def schema_changes(before: ModelVersion | None, after: ModelVersion) -> list[FieldChange]:
+    """What clients would have to send differently."""
+    if before is None:
+        return []
+    old = {field["name"]: field for field in before.schema.get("fields", [])}
+    new = {field["name"]: field for field in after.schema.get("fields", [])}
+    changes = [FieldChange(name, "removed", old[name]["type"], "–") for name in old if name not in new]
+    changes += [FieldChange(name, "added", "–", _kind(new[name])) for name in new if name not in old]
+    changes += [
+        FieldChange(name, "changed", _kind(old[name]), _kind(new[name]))
+        for name in new
+        if name in old and _kind(old[name]) != _kind(new[name])
+    ]
+    return changes
+
+
+def _kind(field: dict[str, Any]) -> str:
+    return field["type"] if field.get("required", True) else _("%(type)s, optional") % {"type": field["type"]}

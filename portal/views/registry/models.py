@@ -1,0 +1,122 @@
+"""Models: the list, the overview, a new one, its data, its API."""
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.db.models import Count, Q
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+
+from portal.forms.registry import DatasetForm, ModelChangeForm, ModelForm
+from portal.views.acts import attempt
+from portal.views.gates import get_model, model_page, person, serving
+from portal.views.registry import states
+from registry import permissions
+from registry.actions import catalog
+from registry.audit import Action
+from registry.models import RegisteredModel, Release, ReleaseRequest, Role
+
+PER_PAGE = 50
+
+
+def model_list(request: HttpRequest) -> HttpResponse:
+    text = request.GET.get("q", "").strip()
+    visible = RegisteredModel.objects.visible_to(request.user)
+    found = visible
+    if text:
+        found = found.filter(Q(name__icontains=text) | Q(slug__icontains=text) | Q(question__icontains=text))
+    found = found.annotate(version_count=Count("versions", distinct=True)).order_by("name")
+    page = Paginator(found, PER_PAGE).get_page(request.GET.get("page"))
+    current = serving(page.object_list)
+    rows = [(model, current.get(model.pk)) for model in page.object_list]
+    context = {
+        "page": page,
+        "rows": rows,
+        "search_text": text,
+        "can_create": permissions.can_create_model(request.user),
+        "can_predict": permissions.has_role(request.user, *permissions.KEY_NEEDS["predict"]),
+        "is_empty": not text and not rows,
+    }
+    return render(request, "registry/model_list.html", context)
+
+
+def model_detail(request: HttpRequest, slug: str) -> HttpResponse:
+    model = get_model(request, slug)
+    context = model_page(request, model, "overview")
+    versions = list(model.versions.select_related("uploaded_by")[:5])
+    words = states.latest_words(model)
+    context |= {
+        "versions": [(version, words[version.pk]) for version in versions],
+        "version_count": len(words),
+        "releases": Release.objects.of(model).order_by("-number")[:5],
+        "requests": ReleaseRequest.objects.filter(version__model=model).waiting().with_context(),
+        "owners": model.owners.all(),
+        "groups": model.groups.all(),
+        "datasets": model.datasets.select_related("created_by")[:5],
+    }
+    return render(request, "registry/model_detail.html", context)
+
+
+def model_create(request: HttpRequest) -> HttpResponse:
+    permissions.require_role(permissions.can_create_model(request.user), Role.AUTHOR)
+    form = ModelForm(request.POST or None)
+    if request.method == "POST" and form.is_valid():
+        model = attempt(request, form, Action.MODEL_CREATED, None, catalog.create_model, **form.cleaned_data)
+        if model:
+            messages.success(request, _("%(model)s is here. Upload its first version.") % {"model": model})
+            return redirect("version-upload", model.slug)
+    return render(request, "registry/model_form.html", {"form": form})
+
+
+def model_edit(request: HttpRequest, slug: str) -> HttpResponse:
+    model = get_model(request, slug)
+    permissions.require(
+        permissions.can_change_model(request.user, model), _("Only an owner may change this model.")
+    )
+    initial = {name: getattr(model, name) for name in ("name", "question", "description")}
+    initial |= {"owners": model.owners.all(), "groups": model.groups.all()}
+    form = ModelChangeForm(request.POST or None, initial=initial)
+    if request.method == "POST" and form.is_valid():
+        if attempt(
+            request, form, Action.MODEL_CHANGED, model, catalog.change_model, model, **form.cleaned_data
+        ):
+            messages.success(request, _("Saved."))
+            return redirect(model)
+    return render(request, "registry/model_form.html", {"form": form, "model": model})
+
+
+def dataset_list(request: HttpRequest, slug: str) -> HttpResponse:
+    model = get_model(request, slug)
+    form = DatasetForm(request.POST or None, request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        file = form.cleaned_data["file"]
+        dataset = attempt(
+            request,
+            form,
+            Action.DATASET_ADDED,
+            model,
+            catalog.add_dataset,
+            model,
+            file=file,
+            filename=file.name,
+            role=form.cleaned_data["role"],
+            target=form.cleaned_data["target"],
+        )
+        if dataset:
+            messages.success(request, _("%(data)s is kept.") % {"data": dataset})
+            return redirect("dataset-list", model.slug)
+    context = model_page(request, model, "datasets")
+    context |= {"form": form, "datasets": model.datasets.select_related("created_by")}
+    return render(request, "registry/dataset_list.html", context, status=422 if form.errors else 200)
+
+
+def model_api(request: HttpRequest, slug: str) -> HttpResponse:
+    model = get_model(request, slug)
+    context = model_page(request, model, "api")
+    current = context["serving"]
+    example = {}
+    if current:
+        example = next((e["inputs"] for e in current.version.schema.get("examples", [])), {})
+    person(request)
+    context |= {"example": example, "host": request.build_absolute_uri("/").rstrip("/")}
+    return render(request, "registry/model_api.html", context)

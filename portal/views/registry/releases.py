@@ -1,0 +1,287 @@
+"""Releases: the timeline, a new one, and the way back."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib import messages
+from django.core.paginator import Paginator
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext as _
+from django.views.decorators.http import require_POST
+
+from inference.models import BatchJob, Prediction
+from portal.forms.registry import ReasonForm, ReleaseForm, RollbackForm
+from portal.views.acts import attempt
+from portal.views.gates import get_model, get_version, model_page, person
+from portal.views.registry.approvals import schema_changes
+from portal.views.registry.versions import metrics_of
+from registry import permissions
+from registry.actions import releases as verbs
+from registry.audit import Action
+from registry.errors import NotFound
+from registry.models import PRODUCTION, Environment, ModelVersion, RegisteredModel, Release, Role
+
+PER_PAGE = 50
+
+
+@dataclass(frozen=True)
+class Choice:
+    """One dialog: go back from what serves now to this version."""
+
+    version: ModelVersion
+    then: Release
+    now: Release
+    metrics: list[tuple[str, Any, Any]]
+    unused: list[str]  # fields that clients send today and this version does not know
+    needed: list[str]  # fields that this version needs and clients do not send today
+    form: RollbackForm
+    is_undo: bool
+    is_open: bool = False
+
+
+def release_index(request: HttpRequest) -> HttpResponse:
+    """Every release that this person may see, newest first."""
+    models = RegisteredModel.objects.visible_to(request.user)
+    releases = (
+        Release.objects.filter(model__in=models)
+        .select_related("model", "version__model", "environment", "released_by")
+        .order_by("-created_at", "-pk")
+    )
+    page = Paginator(releases, PER_PAGE).get_page(request.GET.get("page"))
+    return render(request, "registry/release_index.html", {"page": page})
+
+
+def release_list(request: HttpRequest, slug: str) -> HttpResponse:
+    model = get_model(request, slug)
+    return _release_page(request, model)
+
+
+def _release_page(
+    request: HttpRequest, model: RegisteredModel, *, failed: RollbackForm | None = None, to: int = 0
+) -> HttpResponse:
+    environment = _environment(request)
+    context = model_page(request, model, "releases")
+    timeline = list(
+        Release.objects.of(model, environment.slug)
+        .select_related("version__model", "released_by", "request", "restores")
+        .order_by("-number")[:PER_PAGE]
+    )
+    context |= {
+        "environment": environment,
+        "timeline": timeline,
+        "current": timeline[0] if timeline else None,
+        "fresh": _fresh(request, timeline),
+        "freeze_form": ReasonForm(prefix="freeze"),
+    }
+    context |= _choices(model, environment, failed, to, asked=request.GET.get("to", ""))
+    return render(request, "registry/release_list.html", context, status=409 if failed else 200)
+
+
+def _environment(request: HttpRequest) -> Environment:
+    slug = request.POST.get("environment") or request.GET.get("environment") or PRODUCTION
+    return get_object_or_404(Environment, slug=slug)
+
+
+def _fresh(request: HttpRequest, timeline: list[Release]) -> Release | None:
+    """The rollback that was just made: its three ticks are shown until they are true."""
+    number = request.GET.get("done", "")
+    return next((one for one in timeline if number.isdigit() and one.number == int(number)), None)
+
+
+def _choices(
+    model: RegisteredModel, environment: Environment, failed: RollbackForm | None, to: int, *, asked: str
+) -> dict[str, Any]:
+    try:
+        preview = verbs.rollback_preview(model, environment=environment.slug)
+    except NotFound:
+        return {"choices": [], "others": [], "by_version": {}, "pinned": 0}
+    freeze = verbs.open_freeze(model, environment)
+    undone = (
+        Release.objects.of(model, environment.slug).filter(number=freeze.release.number - 1).first()
+        if freeze
+        else None
+    )
+    choices = []
+    for target in preview.targets:
+        if not target.is_eligible:
+            continue
+        number = target.version.number
+        choices.append(
+            _choice(
+                preview.current,
+                target,
+                form=failed if failed and to == number else None,
+                is_undo=undone is not None and undone.version_id == target.version.pk,
+                is_open=(failed is not None and to == number) or asked == str(number),
+            )
+        )
+    return {
+        "choices": choices,
+        "others": [target for target in preview.targets if not target.is_eligible],
+        "by_version": {choice.version.pk: choice for choice in choices},
+        "default_choice": next(
+            (
+                choice
+                for choice in choices
+                if preview.target and choice.version.pk == preview.target.version.pk
+            ),
+            None,
+        ),
+        "pinned": BatchJob.objects.filter(release=preview.current, state__in=["queued", "running"]).count(),
+    }
+
+
+def _choice(
+    current: Release, target: verbs.Target, *, form: RollbackForm | None, is_undo: bool, is_open: bool
+) -> Choice:
+    now, then = metrics_of(current.version), metrics_of(target.version)
+    changes = schema_changes(current.version, target.version)
+    unused = [change.name for change in changes if change.kind == "removed"]
+    number = target.version.number
+    if form is None:
+        form = RollbackForm(
+            initial={"to": number, "expect": current.number},
+            needs_tick=bool(unused),
+            auto_id=f"id_v{number}_%s",
+        )
+    return Choice(
+        version=target.version,
+        then=target.release,
+        now=current,
+        metrics=[(name, then.get(name), now.get(name)) for name in sorted({*then, *now})][:4],
+        unused=unused,
+        needed=[change.name for change in changes if change.kind == "added"],
+        form=form,
+        is_undo=is_undo,
+        is_open=is_open,
+    )
+
+
+@require_POST
+def roll_back(request: HttpRequest, slug: str) -> HttpResponse:
+    """Two clicks and a reason. Needs neither Celery nor the model service."""
+    model = get_model(request, slug)
+    environment = _environment(request)
+    to = int(request.POST["to"]) if request.POST.get("to", "").isdigit() else 0
+    form = RollbackForm(request.POST, needs_tick=_needs_tick(model, environment, to), auto_id=f"id_v{to}_%s")
+    if form.is_valid():
+        made = attempt(
+            request,
+            form,
+            Action.RELEASE_ROLLED_BACK,
+            model,
+            verbs.roll_back,
+            model,
+            environment=environment.slug,
+            reason=form.cleaned_data["reason"],
+            to=form.cleaned_data["to"],
+            expect=form.cleaned_data["expect"],
+        )
+        if made:
+            url = redirect("release-list", model.slug).url
+            return redirect(f"{url}?environment={environment.slug}&done={made.number}")
+    # Whoever may not, or came second, is told above the timeline; a slip in the form opens its dialog again.
+    for error in form.non_field_errors():
+        messages.error(request, error)
+    return _release_page(request, model, failed=form, to=to)
+
+
+def _needs_tick(model: RegisteredModel, environment: Environment, to: int) -> bool:
+    current = Release.objects.current(model, environment.slug)
+    target = model.versions.filter(number=to).first()
+    if current is None or target is None:
+        return False
+    return any(change.kind == "removed" for change in schema_changes(current.version, target))
+
+
+def release_ticks(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """Recorded, switched, first answer seen: asked for every second until all three are true."""
+    model = get_model(request, slug)
+    environment = _environment(request)
+    release = get_object_or_404(Release.objects.of(model, environment.slug), number=number)
+    first = Prediction.objects.filter(release=release).order_by("at").first()
+    current = Release.objects.current(model, environment.slug)
+    context = {
+        "model": model,
+        "release": release,
+        "environment": environment,
+        "is_current": current is not None and current.pk == release.pk,
+        "first": first,
+    }
+    return render(request, "registry/_release_ticks.html", context)
+
+
+@require_POST
+def unfreeze(request: HttpRequest, slug: str) -> HttpResponse:
+    model = get_model(request, slug)
+    environment = _environment(request)
+    form = ReasonForm(request.POST, prefix="freeze")
+    if form.is_valid() and attempt(
+        request,
+        form,
+        Action.FREEZE_LIFTED,
+        model,
+        verbs.unfreeze,
+        model,
+        environment=environment.slug,
+        reason=form.cleaned_data["reason"],
+    ):
+        messages.success(request, _("The freeze is lifted: approved versions can be released again."))
+    for errors in form.errors.values():
+        messages.error(request, " ".join(str(error) for error in errors))
+    return redirect("release-list", model.slug)
+
+
+def version_release(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """Let an approved version answer: an operator's act."""
+    version = get_version(request, slug, number)
+    model = version.model
+    permissions.require_role(permissions.can_release(request.user, model), Role.OPERATOR)
+    current = Release.objects.current(model)
+    form = ReleaseForm(
+        request.POST or None,
+        model=model,
+        initial={
+            "version": version.pk,
+            "environment": _first_environment(version),
+            "expect": _number(current),
+        },
+    )
+    if request.method == "POST" and form.is_valid():
+        given = form.cleaned_data
+        expect = given["expect"] if given["environment"].slug == PRODUCTION else None
+        made = attempt(
+            request,
+            form,
+            Action.RELEASE_MADE,
+            given["version"],
+            verbs.release,
+            model,
+            environment=given["environment"].slug,
+            version=given["version"],
+            reason=given["reason"],
+            expect=expect,
+        )
+        if made:
+            messages.success(
+                request,
+                _("%(version)s answers in %(environment)s now.")
+                % {"version": made.version, "environment": made.environment},
+            )
+            return redirect("release-list", model.slug)
+    context = model_page(request, model, "releases")
+    context |= {"version": version, "form": form, "current": current, "person": person(request)}
+    return render(request, "registry/version_release.html", context, status=422 if form.errors else 200)
+
+
+def _number(current: Release | None) -> int:
+    return current.number if current else 0
+
+
+def _first_environment(version: ModelVersion) -> str:
+    """The environment that this version is approved for and does not serve in."""
+    for environment in Environment.objects.order_by("-position"):
+        if verbs.approved_request(version, environment):
+            return environment.slug
+    return PRODUCTION

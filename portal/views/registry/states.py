@@ -1,0 +1,150 @@
+"""The one word that a page says about a version, and the one next step."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from registry import permissions
+from registry.models import PRODUCTION, ModelVersion, RegisteredModel, Release, ReleaseRequest, Role, User
+
+_REQUEST_WORDS = {
+    ReleaseRequest.State.WAITING: "waiting_for_approval",
+    ReleaseRequest.State.APPROVED: "approved",
+    ReleaseRequest.State.REJECTED: "rejected",
+    ReleaseRequest.State.CHANGES_ASKED: "changes_asked",
+    ReleaseRequest.State.STALE: "stale",
+}
+
+
+def words_of(versions: Iterable[ModelVersion]) -> dict[int, str]:
+    """The state word of each version, in three queries for a whole list."""
+    versions = list(versions)
+    ids = [version.pk for version in versions]
+    models = {version.model_id for version in versions}
+    serving, rolled_back, served = _by_releases(models)
+    asked = dict(
+        ReleaseRequest.objects.filter(version__in=ids)
+        .order_by("requested_at")
+        .values_list("version_id", "state")
+    )
+    words = {}
+    for version in versions:
+        if version.state != ModelVersion.State.CHECKED:
+            words[version.pk] = version.state
+        elif version.pk in serving:
+            words[version.pk] = "serving" if serving[version.pk] == PRODUCTION else "serving_elsewhere"
+        elif version.pk in rolled_back:
+            words[version.pk] = "rolled_back"
+        elif asked.get(version.pk) in (ReleaseRequest.State.STALE, None) and version.pk in served:
+            words[version.pk] = "approved"
+        else:
+            words[version.pk] = _REQUEST_WORDS.get(
+                ReleaseRequest.State(asked.get(version.pk, "withdrawn")), "checked"
+            )
+    return words
+
+
+def word_of(version: ModelVersion) -> str:
+    return words_of([version])[version.pk]
+
+
+def _by_releases(models: set[int]) -> tuple[dict[int, str], set[int], set[int]]:
+    """Version ids that serve now (and where), that a rollback replaced, and that ever served."""
+    releases = (
+        Release.objects.filter(model__in=models)
+        .order_by("model_id", "environment_id", "number")
+        .values_list("model_id", "environment__slug", "version_id", "kind")
+    )
+    current: dict[tuple[int, str], int] = {}
+    rolled_back: set[int] = set()
+    served: set[int] = set()
+    for model_id, environment, version_id, kind in releases:
+        before = current.get((model_id, environment))
+        if kind != Release.Kind.RELEASE and before and before != version_id:
+            rolled_back.add(before)
+        rolled_back.discard(version_id)
+        current[model_id, environment] = version_id
+        served.add(version_id)
+    serving: dict[int, str] = {}
+    for (_model, environment), version_id in current.items():
+        if serving.get(version_id) != PRODUCTION:
+            serving[version_id] = environment
+    return serving, rolled_back, served
+
+
+@dataclass(frozen=True)
+class Step:
+    """What should happen next with a version: a sentence, and a button if this person may do it."""
+
+    text: str
+    label: str = ""
+    url: str = ""
+    is_post: bool = False
+    why_not: str = ""
+
+
+def next_step(version: ModelVersion, word: str, user: User) -> Step:
+    """The one next step of a version, for this person."""
+    place = [version.model.slug, version.number]
+    author = permissions.has_role(user, Role.AUTHOR)
+    operator = permissions.can_release(user, version.model)
+    if word == "draft":
+        step = Step(
+            _("Review the schema, then start the checks."),
+            _("Review the schema"),
+            reverse("version-edit", args=place),
+        )
+        return (
+            step
+            if permissions.can_edit_draft(user, version)
+            else _needs(step, _("Its uploader goes on from here."))
+        )
+    if word == "checking":
+        return Step(_("The checks are running; this page follows them."))
+    if word == "checks_failed":
+        step = Step(
+            _("Read the failed check and mend the file, then check again or upload a new version."),
+            _("Check again"),
+            reverse("version-check", args=place),
+            is_post=True,
+        )
+        return step if author else _needs(step, _("A data scientist goes on from here."))
+    if word in ("checked", "rejected", "changes_asked", "stale"):
+        text = {
+            "checked": _("Checked. Ask for approval, so that it may answer."),
+            "rejected": _("Rejected. Read why, then ask again or upload a better version."),
+            "changes_asked": _("An approver asked for changes. Answer them, then ask again."),
+            "stale": _("What it was compared with has changed. Ask again."),
+        }[word]
+        step = Step(text, _("Ask for approval"), reverse("version-request", args=place))
+        return step if author else _needs(step, _("A data scientist asks for approval."))
+    if word == "waiting_for_approval":
+        request = version.requests.waiting().first()  # type: ignore[attr-defined]
+        url = request.get_absolute_url() if request else reverse("approval-list")
+        return Step(_("Waiting for an approver who is not its author."), _("Open the request"), url)
+    if word in ("approved", "serving_elsewhere"):
+        step = Step(
+            _("Approved. An operator can release it."), _("Release…"), reverse("version-release", args=place)
+        )
+        return step if operator else _needs(step, _("An operator releases it."))
+    if word == "serving":
+        return Step(_("Serving: it answers every request in production."))
+    if word == "rolled_back":
+        return Step(
+            _("Rolled back. It can be brought back from the releases page."),
+            _("Releases"),
+            reverse("release-list", args=[version.model.slug]),
+        )
+    if word == "quarantined":
+        return Step(_("Quarantined: its file is not what was uploaded. It answers nowhere."))
+    return Step(_("Retired. It stays in the record."))
+
+
+def _needs(step: Step, why: str) -> Step:
+    return Step(step.text, why_not=why)
+
+
+def latest_words(model: RegisteredModel) -> dict[int, str]:
+    return words_of(model.versions.all())
