@@ -142,7 +142,7 @@ class Facts:
 
 @dataclass(frozen=True)
 class Answer:
-    """One answer per row. `values` is the positive class's probability, or the regression; None where neither exists."""
+    """One answer per row. `values` is the positive class's probability, or the regression, or None."""
 
     classes: tuple[Label, ...]
     indices: npt.NDArray[Any] | None  # of each row's label in `classes`; None for regression
@@ -233,8 +233,9 @@ class Conversation:
     def ask(self, spec: RunnerSpec, table: pa.Table, seconds: float) -> Answer:
         deadline = wire.Deadline(seconds)
         limit = REPLY_OVERHEAD + table.num_rows * 8 * (len(self.facts.classes) + 2)
+        rows = _pack(table, spec.columns)
         try:
-            wire.send(self.socket, {"rows": _pack(table, spec.columns)}, deadline=deadline)
+            wire.send(self.socket, {"rows": rows}, deadline=deadline)
             reply = wire.receive(self.socket, limit, deadline)
         except TimeoutError:
             raise
@@ -441,7 +442,7 @@ def _read_answer(reply: dict[str, Any], facts: Facts, rows: int, positive: Label
         values = arrays.unpack(reply.get("values"), (rows,), "<f8")
         return Answer((), None, None, values, seconds, warnings)
     indices = arrays.unpack(reply.get("labels"), (rows,), "<i4")
-    if rows and not (0 <= int(indices.min()) and int(indices.max()) < len(facts.classes)):
+    if rows and (indices.min() < 0 or indices.max() >= len(facts.classes)):
         raise wire.BadFrame("a label that is not among the classes")
     probabilities = None
     if facts.has_probabilities:
@@ -467,25 +468,37 @@ def _positive(
 
 def _pack(table: pa.Table, columns: Sequence[tuple[str, str]]) -> bytes:
     sink = pa.BufferOutputStream()
-    typed = _typed(table, columns)
-    with pa.ipc.new_stream(sink, typed.schema) as writer:
-        writer.write_table(typed)
-    return sink.getvalue().to_pybytes()
+    try:
+        rows = _as_schema(table, columns)
+    except pa.ArrowException as error:
+        raise ModelError(
+            _("The rows do not fit the model's schema."), code="wrong_type", detail=str(error)[:MAX_TEXT]
+        ) from None
+    with pa.ipc.new_stream(sink, rows.schema) as writer:
+        writer.write_table(rows)
+    packed: bytes = sink.getvalue().to_pybytes()
+    return packed
 
 
-def _typed(table: pa.Table, columns: Sequence[tuple[str, str]]) -> pa.Table:
+def _as_schema(table: pa.Table, columns: Sequence[tuple[str, str]]) -> pa.Table:
     """The schema's columns, in its order and as its types; a column that the rows lack is missing in every row."""
-    arrays_by_name = {}
-    for name, kind in columns or [(name, "") for name in table.column_names]:
-        wanted = ARROW_TYPES.get(kind)
-        if name not in table.column_names:
-            arrays_by_name[name] = pa.nulls(table.num_rows, wanted)
-            continue
-        column = table.column(name)
-        if wanted is None and pa.types.is_dictionary(column.type):
-            wanted = column.type.value_type
-        arrays_by_name[name] = column if wanted is None or column.type == wanted else column.cast(wanted)
-    return pa.table(arrays_by_name)
+    present = set(table.column_names)
+    return pa.table(
+        {
+            name: typed(table.column(name), kind)
+            if name in present
+            else pa.nulls(table.num_rows, ARROW_TYPES.get(kind, pa.float64()))
+            for name, kind in columns or [(name, "") for name in table.column_names]
+        }
+    )
+
+
+def typed(column: pa.ChunkedArray, kind: str) -> pa.ChunkedArray:
+    """A column as its schema type travels; raises ArrowInvalid where a value is of another type."""
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    wanted = ARROW_TYPES.get(kind)
+    return column if wanted is None or column.type == wanted else column.cast(wanted)
 
 
 def _labels(claim: Any) -> tuple[Label, ...]:

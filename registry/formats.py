@@ -7,6 +7,7 @@ file is instead and what to do about it.
 import bz2
 import gzip
 import io
+import itertools
 import json
 import lzma
 import zipfile
@@ -172,8 +173,8 @@ def unpacked(file: Source) -> "Metered":
     openers: dict[str, Callable[[], Source]] = {
         "gzip": lambda: gzip.GzipFile(fileobj=stream),
         "bz2": lambda: bz2.BZ2File(stream),
-        "xz": lambda: lzma.LZMAFile(stream),
-        "lzma": lambda: lzma.LZMAFile(stream, format=lzma.FORMAT_ALONE),
+        "xz": lambda: lzma.open(stream),
+        "lzma": lambda: lzma.open(stream, format=lzma.FORMAT_ALONE),
         "zlib": lambda: io.BufferedReader(_Zlib(stream)),
     }
     opener = openers.get(compression(head))
@@ -387,7 +388,7 @@ def _check_member(member: zipfile.ZipInfo) -> None:
 
 def _refuse_overlap(members: list[zipfile.ZipInfo]) -> None:
     spans = sorted((member.header_offset, member.compress_size) for member in members)
-    for (start, size), (following, _size) in zip(spans, spans[1:], strict=False):
+    for (start, size), (following, _size) in itertools.pairwise(spans):
         if start + LOCAL_HEADER + size > following:
             raise _bad_zip(_("members overlap"))
 

@@ -11,6 +11,7 @@ from django.test import TransactionTestCase
 from registry import ports, triggers
 from registry.models import Environment, Role, User
 from tests import factories
+from tests.modeld import modeld, supervisor  # noqa: F401 - fixtures for every slice
 
 
 @pytest.fixture(autouse=True)

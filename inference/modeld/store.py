@@ -1,4 +1,4 @@
-"""The version's file as an open descriptor: inside the store, no link on the way, and the very bytes that were approved."""
+"""The version's file as an open descriptor: inside the store, no link on the way, the very bytes that were approved."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ class NotInStore(ValueError):
 
 
 def open_artifact(stores: Sequence[Path], path: Path, sha256: str) -> int:
-    """A read-only descriptor at offset 0; the caller closes it. The hash is proven on the descriptor, not on the path."""
+    """A read-only descriptor at offset 0, for the caller to close. What is hashed is the descriptor, not the path."""
     fd = _open_below(*_locate(stores, path))
     try:
         if _hash(fd) != sha256:

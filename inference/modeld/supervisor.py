@@ -78,7 +78,7 @@ class Seat:
 class Supervisor:
     def __init__(self, settings: Settings) -> None:
         self.settings = Settings(
-            tuple(store.resolve() for store in settings.stores), settings.idle, settings.resident
+            tuple(store.absolute() for store in settings.stores), settings.idle, settings.resident
         )
         self.started = time.time()
         self._names = admitted_names()

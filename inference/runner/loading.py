@@ -56,7 +56,7 @@ def _load_pickle(file: IO[bytes], admitted: frozenset[Name]) -> Any:
 class _Ndarray:
     """numpy.ndarray may be named, never called: over raw bytes it makes pointers out of thin air."""
 
-    def __new__(cls, *args: object, **kwargs: object) -> NoReturn:  # type: ignore[misc]
+    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn:  # type: ignore[misc]
         raise NotAdmitted("numpy.ndarray called directly")
 
 

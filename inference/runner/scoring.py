@@ -218,6 +218,8 @@ def _work_alone(model: Any) -> None:
 def plain(value: Any) -> str | int | float | bool:
     """A class as JSON knows it: its own type, not numpy's."""
     value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and value.is_integer():
+        return int(value)  # an integer column with a gap is read as 0.0 and 1.0
     if isinstance(value, (bool, int, float)):
         return value
     text = str(value)

@@ -1,0 +1,190 @@
+"""Carries a version through its checks. The version's row is the truth: it is `checking` until this ends it.
+
+`checks_started_at` doubles as the lease: whoever works on a version moves it before each check, by compare-and-set on
+the value it set before. So a worker that was thought dead finds that it no longer owns the version, and stops.
+"""
+
+import time
+from datetime import datetime, timedelta
+
+import structlog
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from inference import dispatch, runners
+from inference.checks import steps
+from registry import audit
+from registry.actions import catalog
+from registry.models import CheckResult, ModelVersion
+
+logger = structlog.get_logger(__name__)
+
+TASK = "inference.checks.tasks.check_version"
+LEASE = timedelta(minutes=6)
+UNTOUCHED = timedelta(seconds=30)
+
+Status = CheckResult.Status
+
+
+class _Lost(Exception):
+    """Another worker has taken this version over, or somebody ended its checks."""
+
+
+@transaction.atomic
+def start(version_id: int) -> None:
+    """Lay out the list that the page shows, and let a worker begin once this is committed."""
+    _lay_out(version_id)
+    dispatch.enqueue(TASK, version_id)
+
+
+def requeue_stuck() -> int:
+    """Hand on the versions that nobody works on: their message was lost, or their worker died."""
+    now = timezone.now()
+    begun = Q(checks__status__in=[Status.RUNNING, Status.PASSED, Status.FAILED])
+    checking = ModelVersion.objects.filter(state=ModelVersion.State.CHECKING)
+    untouched = checking.filter(checks_started_at__lt=now - UNTOUCHED).exclude(begun)
+    stuck = checking.filter(checks_started_at__lt=now - LEASE)
+    ids = set(untouched.values_list("pk", flat=True)) | set(stuck.values_list("pk", flat=True))
+    for version_id in sorted(ids):
+        dispatch.enqueue(TASK, version_id)
+    return len(ids)
+
+
+def run(version_id: int) -> None:
+    """Try everything, once. Running it twice, or twice at the same time, changes nothing more."""
+    lease = _claim(version_id)
+    if lease is None:
+        return
+    version = ModelVersion.objects.select_related("model", "reference", "evaluation").get(pk=version_id)
+    with audit.context(channel="task"):
+        try:
+            with runners.fresh(version) as runner:
+                _try_all(steps.Case(version, runner), lease)
+        except _Lost:
+            logger.info("checks_taken_over", version=str(version))
+        except Exception:
+            logger.exception("checks_broken", version=str(version))
+            _give_up(version)
+
+
+def _try_all(case: steps.Case, lease: "Lease") -> None:
+    blocked = False
+    for position, (name, step) in enumerate(steps.STEPS.items()):
+        lease.renew()
+        if blocked and name not in steps.ALWAYS:
+            _save(case.version, name, position, Status.SKIPPED, "", [], None)
+            continue
+        if not _try(case, name, position, step):
+            case.failed.add(name)
+            blocked = blocked or name in steps.DECISIVE
+    lease.renew()
+    catalog.finish_checks(
+        case.version, passed=not case.failed, measured=case.measured, environment=_environment(case)
+    )
+
+
+def _try(
+    case: steps.Case, name: str, position: int, step: "steps.Callable[[steps.Case], steps.Outcome]"
+) -> bool:
+    _save(case.version, name, position, Status.RUNNING, "", [], None)
+    started = time.perf_counter()
+    try:
+        outcome = step(case)
+    except Exception as error:
+        if not isinstance(error, steps.Problem | steps.Refused):
+            logger.exception("check_broken", version=str(case.version), check=name)
+        detail, log = steps.explain(error)
+        _save(case.version, name, position, Status.FAILED, detail, log, time.perf_counter() - started)
+        return False
+    status = Status.SKIPPED if outcome.skipped else Status.PASSED
+    _save(case.version, name, position, status, outcome.detail, outcome.log, time.perf_counter() - started)
+    return True
+
+
+def _save(
+    version: ModelVersion,
+    name: str,
+    position: int,
+    status: str,
+    detail: str,
+    log: "steps.Sequence[str]",
+    seconds: float | None,
+) -> None:
+    """One result, at once: the page that shows it is open already."""
+    CheckResult.objects.update_or_create(
+        version=version,
+        name=name,
+        defaults={
+            "position": position,
+            "status": status,
+            "detail": detail[:4000],
+            "log": "\n".join(log)[:20_000],
+            "seconds": seconds,
+        },
+    )
+
+
+def _lay_out(version_id: int) -> None:
+    for position, name in enumerate(steps.STEPS):
+        CheckResult.objects.update_or_create(
+            version_id=version_id,
+            name=name,
+            defaults={
+                "position": position,
+                "status": Status.WAITING,
+                "detail": "",
+                "log": "",
+                "seconds": None,
+            },
+        )
+
+
+def _environment(case: steps.Case) -> dict[str, object]:
+    """What the file told about its making stays; beside it what answers here."""
+    recorded = {name: value for name, value in case.version.environment.items() if name != "runner"}
+    return {**recorded, "runner": steps.versions_here(case.facts)}
+
+
+def _give_up(version: ModelVersion) -> None:
+    """Something that is no check failed: the version must not stay where nobody looks at it again."""
+    CheckResult.objects.filter(version=version, status__in=[Status.WAITING, Status.RUNNING]).update(
+        status=Status.SKIPPED
+    )
+    _save(version, "hash", 0, Status.FAILED, steps.explain(RuntimeError())[0], [], None)
+    catalog.finish_checks(version, passed=False, measured={}, environment=version.environment)
+
+
+class Lease:
+    """The right to write results of one version."""
+
+    def __init__(self, version_id: int, stamp: datetime | None) -> None:
+        self.version_id = version_id
+        self.stamp = stamp
+
+    def renew(self) -> None:
+        now = timezone.now()
+        held = ModelVersion.objects.filter(
+            pk=self.version_id, state=ModelVersion.State.CHECKING, checks_started_at=self.stamp
+        )
+        if held.update(checks_started_at=now) != 1:
+            raise _Lost
+        self.stamp = now
+
+
+def _claim(version_id: int) -> Lease | None:
+    """The lease, unless there is nothing to do or somebody does it already."""
+    version = ModelVersion.objects.filter(pk=version_id, state=ModelVersion.State.CHECKING).first()
+    if version is None:
+        return None
+    stamp = version.checks_started_at
+    begun = version.checks.exclude(status=Status.WAITING).exists()
+    if begun and stamp is not None and stamp > timezone.now() - LEASE:
+        return None
+    lease = Lease(version_id, stamp)
+    try:
+        lease.renew()
+    except _Lost:
+        return None
+    _lay_out(version_id)
+    return lease

@@ -1,0 +1,11 @@
+"""The doorway of the worker."""
+
+from celery import shared_task
+
+from inference.checks import run
+
+
+@shared_task(ignore_result=True, acks_late=True)
+def check_version(version_id: int) -> None:
+    """Check a version, unless that is done or being done. Each step has its own deadline."""
+    run.run(version_id)

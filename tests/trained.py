@@ -1,0 +1,97 @@
+"""Small models, really trained, and the files that people upload."""
+
+import io
+from functools import cache
+from typing import Any
+
+import joblib
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from sklearn.compose import ColumnTransformer
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+ROWS = 240
+
+
+@cache
+def people() -> pd.DataFrame:
+    """Mixed types with gaps; `repaid` follows from age and income, `income_next` too."""
+    random = np.random.default_rng(7)
+    frame = pd.DataFrame(
+        {
+            "age": random.integers(18, 90, ROWS),
+            "income": random.normal(1500, 400, ROWS).round(2),
+            "city": random.choice(["Delhi", "Pune", "Agra"], ROWS),
+            "member": random.random(ROWS) > 0.5,
+        }
+    )
+    score = frame["age"] / 40 + frame["income"] / 1500 + (frame["city"] == "Pune") - 2.3
+    frame["repaid"] = np.where(score > 0, "yes", "no")
+    frame["band"] = np.select([score > 0.6, score > 0], ["high", "middle"], "low")
+    frame["income_next"] = frame["income"] * 1.1 + frame["age"]
+    frame.loc[::17, "income"] = np.nan
+    frame.loc[::23, "city"] = None
+    return frame
+
+
+INPUTS = ["age", "income", "city", "member"]
+
+
+def table(count: int = ROWS) -> pa.Table:
+    return pa.Table.from_pandas(people().head(count), preserve_index=False)
+
+
+def csv() -> io.BytesIO:
+    return io.BytesIO(people().to_csv(index=False).encode())
+
+
+def _mixed(estimator: Any) -> Pipeline:
+    numbers = Pipeline([("fill", SimpleImputer()), ("scale", StandardScaler())])
+    words = Pipeline(
+        [("fill", SimpleImputer(strategy="most_frequent")), ("encode", OneHotEncoder(handle_unknown="ignore"))]
+    )
+    columns = ColumnTransformer([("numbers", numbers, ["age", "income", "member"]), ("words", words, ["city"])])
+    return Pipeline([("columns", columns), ("model", estimator)])
+
+
+@cache
+def logistic() -> Pipeline:
+    return _mixed(LogisticRegression()).fit(people()[INPUTS], people()["repaid"])
+
+
+@cache
+def forest() -> Pipeline:
+    return _mixed(RandomForestClassifier(20, n_jobs=-1, random_state=0)).fit(people()[INPUTS], people()["repaid"])
+
+
+@cache
+def boosted() -> Pipeline:
+    return _mixed(HistGradientBoostingClassifier(max_iter=10)).fit(people()[INPUTS], people()["repaid"])
+
+
+@cache
+def three_classes() -> Pipeline:
+    return _mixed(LogisticRegression(max_iter=500)).fit(people()[INPUTS], people()["band"])
+
+
+@cache
+def regression() -> Pipeline:
+    return _mixed(Ridge()).fit(people()[INPUTS], people()["income_next"])
+
+
+@cache
+def plain_array() -> RandomForestRegressor:
+    """Fitted on an array: it knows no column names."""
+    frame = people()[["age", "income"]].fillna(0)
+    return RandomForestRegressor(5, random_state=0).fit(frame.to_numpy(), people()["income_next"])
+
+
+def joblib_bytes(model: Any, compress: int | tuple[str, int] = 0) -> bytes:
+    buffer = io.BytesIO()
+    joblib.dump(model, buffer, compress=compress)
+    return buffer.getvalue()
