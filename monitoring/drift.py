@@ -16,6 +16,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -241,7 +242,7 @@ def _interval_labels(edges: Sequence[float]) -> list[str]:
     texts = [number_text(float(f"{edge:.4g}")) for edge in edges]
     if not texts:
         return ["-∞ – ∞"]
-    inner = [f"{a} – {b}" for a, b in zip(texts, texts[1:], strict=False)]
+    inner = [f"{a} – {b}" for a, b in pairwise(texts)]
     return [f"≤ {texts[0]}", *inner, f"> {texts[-1]}"]
 
 
@@ -327,7 +328,7 @@ def merge_bins(
     if not groups:
         return open_group.reshape(2, 1)
     groups[-1] = groups[-1] + open_group
-    return np.stack(groups, axis=1)
+    return np.asarray(np.stack(groups, axis=1))
 
 
 def chi_square(table: npt.NDArray[Any]) -> tuple[float | None, float]:
@@ -384,7 +385,8 @@ def _curve(points: Floats, edges: Floats, counts: npt.NDArray[Any], low: float, 
     inside = (edges > low) & (edges < high)
     x = np.concatenate([[low], edges[inside], [high]])
     y = np.concatenate([[0.0], levels[inside], [1.0]])
-    return np.where(points < low, 0.0, np.where(points >= high, 1.0, np.interp(points, x, y)))
+    curve = np.where(points < low, 0.0, np.where(points >= high, 1.0, np.interp(points, x, y)))
+    return np.asarray(curve, dtype=np.float64)
 
 
 def _area(points: Floats, gap: Floats) -> float:

@@ -1,8 +1,8 @@
 """Numbers in, Plotly figures (as JSON objects) out. No Django, no statistics, no words of its own.
 
-Colours are the tokens of the light theme; `static/js/monitoring/charts.js` swaps them for their dark twins. The
-reference is always grey and dashed, what happens now is blue and solid; every series also differs by dash or marker.
-At most 300 points a trace, so that a page stays light whatever the traffic.
+A trace names its meaning, never a colour: `meta.tone`, which `static/js/charts.js` turns into the colours of the
+theme. The reference is grey and dashed, what happens now is blue and solid; every series also differs by dash, marker
+or pattern. At most 300 points a trace, so that a page stays light whatever the traffic.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ import plotly.graph_objects as go
 
 Figure = dict[str, Any]
 
-BLUE, ORANGE, TEAL, PURPLE = "#1d4ed8", "#c2410c", "#0f766e", "#7e22ce"
-AMBER, PINK, GREY = "#b45309", "#be185d", "#4b5563"
-SERIES = (BLUE, ORANGE, TEAL, PURPLE, AMBER, PINK, GREY)
-DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "solid")
-MARKS = ("circle", "diamond", "square", "triangle-up", "x", "star", "cross")
-SCALE = ((0.0, "#eff6ff"), (0.25, "#bfdbfe"), (0.5, "#fbbf24"), (1.0, "#b91c1c"))
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot")
+MARKS = ("circle", "diamond", "square", "triangle-up", "x", "star")
+PATTERNS = ("", "/", ".", "x", "-", "+")
 MOST_POINTS = 300
-HEIGHT = 320
+LONGEST_LABEL = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class Marker:
 class Line:
     name: str
     values: Sequence[float | None]
-    is_reference: bool = False
+    tone: str = ""  # reference, serving, ok, warn, bad …; empty: the next colour in order
 
 
 def distribution(
@@ -47,20 +44,22 @@ def distribution(
 ) -> Figure:
     """The shares of the same bins, then and now, beside each other."""
     figure = go.Figure()
-    for values, name, colour, pattern in (
-        (reference, names[0], GREY, "/"),
-        (current, names[1], BLUE, ""),
-    ):
+    sides = ((reference, names[0], "reference", "/"), (current, names[1], "serving", ""))
+    for values, name, tone, pattern in sides:
         total = sum(values) or 1
         figure.add_bar(
             x=[_short(label) for label in labels],
             y=[value / total for value in values],
             name=name,
-            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": colour, "fillmode": "overlay"}},
-            hovertemplate="%{x}<br>%{y:.1%}",
+            meta={"tone": tone},
+            marker={"pattern": {"shape": pattern, "fillmode": "overlay"}},
+            hovertemplate="%{y:.1%}",
         )
-    figure.update_layout(barmode="group", yaxis={"title": y, "tickformat": ".0%", "rangemode": "tozero"})
-    figure.update_xaxes(type="category")
+    figure.update_layout(
+        barmode="group",
+        yaxis={"title": y, "tickformat": ".0%", "rangemode": "tozero"},
+        xaxis={"type": "category"},
+    )
     return _finish(figure)
 
 
@@ -70,30 +69,41 @@ def lines(
     *,
     y: str,
     tickformat: str = "",
-    thresholds: Sequence[tuple[float, str]] = (),
+    thresholds: Sequence[tuple[float, str, str]] = (),
     markers: Sequence[Marker] = (),
     from_zero: bool = True,
 ) -> Figure:
-    """Lines over one time axis; a missing value is a gap, not a zero."""
+    """Lines over one time axis; a missing value is a gap, not a zero. Thresholds: value, text, tone."""
     keep = _thin(len(times))
-    x = [_stamp(times[i]) for i in keep]
     figure = go.Figure()
     for index, line in enumerate(series):
-        colour = GREY if line.is_reference else SERIES[index % len(SERIES)]
-        dash = "dash" if line.is_reference else DASHES[index % len(DASHES)]
+        is_reference = line.tone == "reference"
         figure.add_scatter(
-            x=x,
+            x=[_stamp(times[i]) for i in keep],
             y=[_number(line.values[i]) for i in keep],
             name=line.name,
-            mode="lines" if line.is_reference else "lines+markers",
-            line={"color": colour, "dash": dash, "width": 2},
+            meta={"tone": line.tone or str(index % 7 + 1)},
+            mode="lines" if is_reference else "lines+markers",
+            line={"dash": "dash" if is_reference else DASHES[index % len(DASHES)]},
             marker={"symbol": MARKS[index % len(MARKS)], "size": 6},
             connectgaps=False,
         )
-    for value, text in thresholds:
-        figure.add_hline(y=value, line={"color": AMBER, "dash": "dot", "width": 1}, annotation_text=text)
+    for value, text, tone in thresholds:
+        figure.add_hline(y=value, name=tone, line={"dash": "dot"})
+        figure.add_annotation(
+            x=0,
+            xref="paper",
+            xanchor="left",
+            y=value,
+            yanchor="bottom",
+            text=text,
+            name=tone,
+            showarrow=False,
+        )
     _mark(figure, times, markers)
-    figure.update_layout(yaxis={"title": y, "tickformat": tickformat} | _from_zero(from_zero))
+    figure.update_layout(yaxis={"title": y, "tickformat": tickformat})
+    if from_zero:
+        figure.update_yaxes(rangemode="tozero")
     return _finish(figure)
 
 
@@ -108,10 +118,8 @@ def bars(
             x=[_stamp(times[i]) for i in keep],
             y=[_number(line.values[i]) for i in keep],
             name=line.name,
-            marker={
-                "color": SERIES[index % len(SERIES)],
-                "pattern": {"shape": ("", "/", ".", "x")[index % 4], "fillmode": "overlay"},
-            },
+            meta={"tone": line.tone or str(index % 7 + 1)},
+            marker={"pattern": {"shape": PATTERNS[index % len(PATTERNS)], "fillmode": "overlay"}},
         )
     _mark(figure, times, markers)
     figure.update_layout(barmode="stack", yaxis={"title": y, "rangemode": "tozero"})
@@ -126,23 +134,27 @@ def heat_map(
     name: str,
     limit: float,
 ) -> Figure:
-    """One cell for each column and window; a cell that could not be judged stays empty."""
+    """One cell for each column and window, darkest from `limit` on; what could not be judged stays empty."""
     figure = go.Figure()
     figure.add_heatmap(
         x=list(windows),
-        y=list(columns),
+        y=[_short(column) for column in columns],
         z=[[_number(value) for value in row] for row in values],
         zmin=0,
-        zmax=2 * limit,
-        colorscale=[list(stop) for stop in SCALE],
-        colorbar={"title": name, "thickness": 12},
+        zmax=limit,
+        name=name,
+        meta={"tone": "serving"},
+        colorbar={"title": {"text": name}, "thickness": 12},
         hovertemplate="%{y}<br>%{x}<br>" + name + " %{z:.3f}<extra></extra>",
         xgap=1,
         ygap=1,
     )
-    figure.update_yaxes(autorange="reversed", type="category")
-    figure.update_xaxes(type="category")
-    figure.update_layout(height=max(HEIGHT, 110 + 22 * len(columns)), margin={"l": 120})
+    figure.update_layout(
+        hovermode="closest",
+        yaxis={"autorange": "reversed", "type": "category", "dtick": 1},
+        xaxis={"type": "category"},
+        margin={"l": 120, "r": 12, "t": 12, "b": 48},
+    )
     return _finish(figure)
 
 
@@ -163,25 +175,20 @@ def sparkline(values: Sequence[float | None], width: int = 120, height: int = 28
 def _mark(figure: go.Figure, times: Sequence[datetime], markers: Sequence[Marker]) -> None:
     for marker in markers:
         if times and min(times) <= marker.at <= max(times):
-            figure.add_vline(x=_stamp(marker.at), line={"color": PURPLE, "dash": "dashdot", "width": 1})
+            figure.add_vline(x=_stamp(marker.at), name="info", line={"dash": "dashdot"})
             figure.add_annotation(
-                x=_stamp(marker.at), y=1, yref="paper", text=marker.text, showarrow=False, yanchor="bottom"
+                x=_stamp(marker.at),
+                y=1,
+                yref="paper",
+                yanchor="bottom",
+                text=marker.text,
+                name="info",
+                showarrow=False,
             )
 
 
 def _finish(figure: go.Figure) -> Figure:
-    figure.update_layout(
-        template="none",
-        height=figure.layout.height or HEIGHT,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        legend={"orientation": "h", "y": 1.12, "x": 0},
-        hovermode="closest",
-        dragmode=False,
-    )
-    figure.update_layout(margin={"l": figure.layout.margin.l or 56, "r": 16, "t": 40, "b": 48})
-    figure.update_xaxes(automargin=True)
-    figure.update_yaxes(automargin=True)
+    figure.update_layout(template="none", showlegend=len(figure.data) > 1)
     return {
         "data": [trace.to_plotly_json() for trace in figure.data],
         "layout": figure.layout.to_plotly_json(),
@@ -195,16 +202,12 @@ def _thin(size: int) -> list[int]:
     return [round(i * (size - 1) / (MOST_POINTS - 1)) for i in range(MOST_POINTS)]
 
 
-def _from_zero(wanted: bool) -> dict[str, str]:
-    return {"rangemode": "tozero"} if wanted else {}
-
-
 def _stamp(at: datetime) -> str:
     return at.strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _short(label: str) -> str:
-    return label if len(label) <= 24 else label[:23] + "…"
+    return label if len(label) <= LONGEST_LABEL else label[: LONGEST_LABEL - 1] + "…"
 
 
 def _number(value: float | None) -> float | None:

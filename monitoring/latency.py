@@ -46,7 +46,7 @@ def quantile(counted: Mapping[str, int], q: float) -> float | None:
     for bucket in sorted(int(key) for key in counted):
         seen += counted[str(bucket)]
         if seen >= wanted:
-            return LEAST_MS * GROWTH ** (bucket + 0.5)
+            return float(LEAST_MS * GROWTH ** (bucket + 0.5))
     raise AssertionError("unreachable: the last bucket holds the last request")
 
 

@@ -30,7 +30,7 @@ class Outcomes:
 
     actual: list[Any] = field(default_factory=list)
     label: list[Any] = field(default_factory=list)  # the predicted class, or the predicted number
-    probabilities: list[Mapping[str, float]] = field(
+    probabilities: Sequence[Mapping[str, float]] = field(
         default_factory=list
     )  # by str(class); empty for regression
 

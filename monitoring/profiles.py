@@ -391,14 +391,11 @@ def _number(value: Any, wrong: Counter[str]) -> float:
 
 def _read_labels(values: Sequence[Any] | npt.NDArray[Any], type_: str) -> _Labels:
     """Count by canonical text: True, "True" and "true" are one category, as are 1, 1.0 and "1.0"."""
-    if isinstance(values, np.ndarray):
-        values = values.tolist()
-    elif not isinstance(values, (list, tuple)):
-        values = list(values)
+    listed: Sequence[Any] = values.tolist() if isinstance(values, np.ndarray) else list(values)
     found: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     missing = 0
-    for value, number in _tally(values):
+    for value, number in _tally(listed):
         if _is_missing(value):
             missing += number
         elif type_ != "boolean":
@@ -407,7 +404,7 @@ def _read_labels(values: Sequence[Any] | npt.NDArray[Any], type_: str) -> _Label
             found[word] += number
         else:
             wrong[_label(value)] += number
-    return _Labels(rows=len(values), counts=found, missing=missing, wrong=wrong.total(), examples=wrong)
+    return _Labels(rows=len(listed), counts=found, missing=missing, wrong=wrong.total(), examples=wrong)
 
 
 def _tally(values: Sequence[Any]) -> Iterable[tuple[Any, int]]:

@@ -28,13 +28,20 @@ def test_unknown_and_infinite_values_are_gaps() -> None:
     assert figure["data"][0]["y"] == [0.1, None, None]
 
 
-def test_the_reference_is_grey_and_dashed() -> None:
-    figure = figures.lines(
-        hours(2), [Line("now", [1, 2]), Line("reference", [1, 1], is_reference=True)], y="share"
-    )
+def test_traces_name_their_meaning_and_differ_by_dash() -> None:
+    series = [Line("now", [1, 2], "serving"), Line("reference", [1, 1], "reference")]
+    now, then = figures.lines(hours(2), series, y="share")["data"]
 
-    assert figure["data"][1]["line"]["color"] == figures.GREY
-    assert figure["data"][1]["line"]["dash"] == "dash"
+    assert (now["meta"], now["line"]["dash"]) == ({"tone": "serving"}, "solid")
+    assert (then["meta"], then["line"]["dash"]) == ({"tone": "reference"}, "dash")
+
+
+def test_thresholds_are_drawn_with_their_name() -> None:
+    layout = figures.lines(hours(2), [Line("psi", [0, 1])], y="PSI", thresholds=[(0.2, "Alert", "bad")])[
+        "layout"
+    ]
+
+    assert (layout["shapes"][0]["name"], layout["annotations"][0]["text"]) == ("bad", "Alert")
 
 
 def test_it_marks_releases_within_the_window_only() -> None:

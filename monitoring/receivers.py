@@ -1,0 +1,13 @@
+"""Signal in, task out."""
+
+from typing import Any
+
+from django.dispatch import receiver
+
+from inference.dispatch import enqueue
+from registry.signals import version_checked
+
+
+@receiver(version_checked)
+def profile_the_reference(sender: Any, version_id: int, **kwargs: Any) -> None:
+    enqueue("monitoring.tasks.build_reference", version_id)

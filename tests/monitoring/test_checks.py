@@ -1,0 +1,370 @@
+"""From an answered call to a verdict: counted once, in any order, judged against the version's reference."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from django.utils import timezone
+
+from inference import ports, runners
+from inference.models import Feedback
+from inference.ports import CallBatch
+from monitoring import actions, compaction, counting, reference
+from monitoring.models import ProfilePart, ReferenceProfile, ServicePart, Verdict
+from registry.errors import Forbidden, Invalid, NothingServing
+from registry.models import AuditEvent, ModelVersion
+from tests.factories import create_dataset, create_model, create_release, create_user, create_version
+
+NOW = datetime(2026, 3, 1, 12, 30, tzinfo=UTC)
+CITIES = np.array(["Delhi", "Pune"])
+
+
+def people(seed: int, rows: int, *, income: float = 2000.0) -> dict[str, Any]:
+    rng = np.random.default_rng(seed)
+    return {
+        "age": rng.integers(18, 90, rows).tolist(),
+        "income": rng.normal(income, 500, rows).tolist(),
+        "city": CITIES[rng.integers(0, 2, rows)].tolist(),
+    }
+
+
+def csv(columns: dict[str, Any]) -> bytes:
+    rows = zip(*columns.values(), strict=True)
+    return "\n".join([",".join(columns), *(",".join(map(str, row)) for row in rows)]).encode() + b"\n"
+
+
+def answer(table: pa.Table) -> runners.Answer:
+    """A stand-in for the model service: whoever earns over 2,000 repays."""
+    income = table.column("income").to_numpy(zero_copy_only=False)
+    chance = 1 / (1 + np.exp(-(income - 2000) / 300))
+    return runners.Answer(
+        classes=("no", "yes"),
+        indices=(chance > 0.5).astype(int),
+        probabilities=np.stack([1 - chance, chance], axis=1),
+        values=chance,
+        seconds=0.01,
+    )
+
+
+@pytest.fixture(autouse=True)
+def model_service(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(runners, "predict", lambda version, table, deadline=None: answer(table))
+
+
+def serving(**fields: Any) -> ModelVersion:
+    """A version with reference data that serves since a year before NOW."""
+    model = create_model(slug="repay")
+    columns = people(0, 2000)
+    columns["repaid"] = ["yes" if income > 2000 else "no" for income in columns["income"]]
+    dataset = create_dataset(model=model, content=csv(columns))
+    version = create_version(model=model, reference=dataset, measured_metrics={"accuracy": 0.95}, **fields)
+    create_release(version=version, created_at=NOW - timedelta(days=365))
+    return version
+
+
+def calls(
+    version: ModelVersion,
+    columns: dict[str, Any],
+    *,
+    source: str = "segment:0-100",
+    at: datetime = NOW - timedelta(hours=3),
+    statuses: Sequence[int] = (200,),
+) -> CallBatch:
+    table = pa.table(columns)
+    answered = answer(table)
+    rows = len(table)
+    return CallBatch(
+        source=source,
+        model_id=version.model_id,
+        version_id=version.pk,
+        environment="production",
+        channel="api",
+        columns=table,
+        at=[at] * rows,
+        labels=answered.labels,
+        values=answered.values.tolist(),
+        probabilities=answered.probabilities.tolist(),
+        classes=answered.classes,
+        call_at=[at] * len(statuses),
+        call_statuses=statuses,
+        call_latencies=[20.0] * len(statuses),
+        call_rows=[rows] * len(statuses),
+    )
+
+
+def check(version: ModelVersion, **options: Any) -> Verdict:
+    return actions.run_check(version.model, as_of=NOW, window=timedelta(days=7), **options)
+
+
+def state_of(verdict: Verdict, name: str) -> str:
+    return next(each["state"] for each in (*verdict.columns, *verdict.outputs) if each["name"] == name)
+
+
+# --- counting
+
+
+def test_the_sink_is_registered() -> None:
+    assert counting.count_calls in ports.sinks
+
+
+def test_it_counts_a_source_once(db: None) -> None:
+    version = serving()
+    batch = calls(version, people(1, 100))
+
+    counting.count_calls(batch)
+    counting.count_calls(batch)
+
+    assert ProfilePart.objects.get().rows == 100
+    assert ServicePart.objects.get().requests == 1
+
+
+def test_it_counts_rows_in_the_hour_of_their_answer(db: None) -> None:
+    version = serving()
+    batch = calls(version, people(1, 4))
+    hours = [NOW, NOW + timedelta(minutes=45), NOW, NOW]
+    counting.count_calls(CallBatch(**{**vars(batch), "at": hours}))
+
+    assert sorted(ProfilePart.objects.values_list("hour__hour", "rows")) == [(12, 3), (13, 1)]
+
+
+def test_refused_calls_are_counted_without_rows(db: None) -> None:
+    version = serving()
+    batch = calls(version, {name: values[:0] for name, values in people(1, 1).items()}, statuses=[422, 503])
+    counting.count_calls(CallBatch(**{**vars(batch), "version_id": None}))
+
+    assert ServicePart.objects.get().errors == {"422": 1, "503": 1}
+    assert not ProfilePart.objects.exists()
+
+
+def test_a_version_without_reference_data_is_served_but_not_profiled(db: None) -> None:
+    version = create_version()
+    counting.count_calls(calls(version, people(1, 10)))
+
+    assert not ProfilePart.objects.exists()
+    assert ServicePart.objects.get().rows == 10
+
+
+# --- the reference
+
+
+def test_it_profiles_the_reference_and_the_answers_to_it(db: None) -> None:
+    version = serving()
+
+    built = reference.build(version)
+
+    assert built is not None
+    assert built.rows == 2000
+    assert [column["name"] for column in built.outputs["columns"]] == ["prediction", "probability_yes"]
+    assert built.metrics["metrics"]["accuracy"] == 1.0
+    assert reference.build(version) == built
+
+
+def test_without_the_model_service_the_inputs_are_profiled_and_the_answers_later(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = serving()
+
+    def away(*args: Any, **kwargs: Any) -> runners.Answer:
+        raise runners.ModelUnavailable("away")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runners, "predict", away)
+        assert reference.of(version).outputs is None  # type: ignore[union-attr]
+    assert actions.missing_references() == [version.pk]
+    reference.build(version)
+
+    assert reference.of(version).outputs is not None  # type: ignore[union-attr]
+    assert actions.missing_references() == []
+
+
+# --- verdicts
+
+
+def test_unchanged_traffic_is_healthy(db: None) -> None:
+    version = serving()
+    counting.count_calls(calls(version, people(1, 500), statuses=[200] * 30))
+
+    verdict = check(version)
+
+    assert (verdict.state, verdict.drift_state, verdict.data_state, verdict.service_state) == ("ok",) * 4
+    assert verdict.performance_state == "insufficient_data"
+    assert verdict.sentence == (
+        "Healthy: no outcomes yet, predictions as before, none of 3 inputs drifted, p95 19.7 ms."
+    )
+
+
+def test_drift_is_seen_in_input_and_prediction(db: None) -> None:
+    version = serving()
+    counting.count_calls(calls(version, people(1, 500, income=2600)))
+
+    verdict = check(version)
+
+    assert verdict.state == "drift"
+    assert {name: state_of(verdict, name) for name in ("age", "income", "prediction")} == {
+        "age": "ok",
+        "income": "drift",
+        "prediction": "drift",
+    }
+
+
+def test_parts_of_many_sources_add_up_to_one_verdict(db: None) -> None:
+    version = serving()
+    columns = people(1, 600)
+    counting.count_calls(calls(version, columns, source="once"))
+    once = check(version).columns
+    ProfilePart.objects.all().delete()
+    for i in range(6):
+        part = {name: values[i * 100 : (i + 1) * 100] for name, values in columns.items()}
+        counting.count_calls(calls(version, part, source=f"part {i}"))
+
+    for before, after in zip(once, check(version).columns, strict=True):
+        assert (before["psi"], before["ks"], before["chi2"]) == (after["psi"], after["ks"], after["chi2"])
+
+
+def test_compacting_changes_no_verdict(db: None) -> None:
+    version = serving()
+    for i in range(5):
+        counting.count_calls(calls(version, people(i, 50), source=f"part {i}", statuses=[200, 500]))
+    before = check(version)
+
+    compaction.compact(NOW + timedelta(days=3))
+
+    after = check(version)
+    assert ProfilePart.objects.count() == ServicePart.objects.count() == 1
+    assert (after.columns, after.outputs, after.service) == (before.columns, before.outputs, before.service)
+
+
+def test_checking_the_same_window_again_replaces_the_verdict(db: None) -> None:
+    version = serving()
+    check(version)
+    counting.count_calls(calls(version, people(1, 200)))
+
+    assert check(version).rows == 200
+    assert Verdict.objects.count() == 1
+
+
+def test_an_empty_window_says_so(db: None) -> None:
+    verdict = check(serving())
+
+    assert (verdict.state, verdict.rows) == ("insufficient_data", 0)
+    assert verdict.sentence == "Not enough data: no predictions in this window."
+
+
+def outcomes(version: ModelVersion, right: int, wrong: int) -> None:
+    for i in range(right + wrong):
+        Feedback.objects.create(
+            prediction_id=f"p_{i}",
+            model=version.model,
+            version=version,
+            environment="production",
+            actual="yes" if i < right else "no",
+            label="yes",
+            value=0.9,
+            probabilities={"yes": 0.9, "no": 0.1},
+            predicted_at=NOW - timedelta(hours=3),
+            at=NOW,
+        )
+
+
+def test_realized_performance_decides_over_drift(db: None) -> None:
+    version = serving()
+    counting.count_calls(calls(version, people(1, 200, income=2600)))
+    outcomes(version, right=96, wrong=4)
+
+    verdict = check(version)
+
+    assert (verdict.drift_state, verdict.performance_state, verdict.state) == ("drift", "ok", "ok")
+    assert "accuracy 0.96 (reference 0.95, outcomes for 50 %)" in verdict.sentence
+
+
+def test_worse_performance_is_an_alert_even_without_drift(db: None) -> None:
+    version = serving()
+    counting.count_calls(calls(version, people(1, 200)))
+    outcomes(version, right=60, wrong=40)
+
+    verdict = check(version)
+
+    assert (verdict.drift_state, verdict.performance_state, verdict.state) == ("ok", "drift", "drift")
+
+
+def test_failing_calls_are_an_alert(db: None) -> None:
+    version = serving()
+    counting.count_calls(calls(version, people(1, 200), statuses=[200] * 30 + [503] * 10))
+
+    assert check(version).service_state == "drift"
+
+
+def test_it_refuses_where_nothing_was_serving(db: None) -> None:
+    with pytest.raises(NothingServing):
+        actions.run_check(create_model())
+
+
+# --- schedules and settings
+
+
+def test_the_tick_checks_models_with_traffic_once_in_an_hour(
+    db: None, django_capture_on_commit_callbacks: Any, settings: Any
+) -> None:
+    version = serving()
+    now = timezone.now()
+    assert actions.due_checks(now) == []
+
+    counting.count_calls(calls(version, people(1, 60), at=now))
+    assert actions.due_checks(now) == [(version.model_id, "production")]
+
+    actions.run_check(version.model)
+    assert actions.due_checks(timezone.now()) == []
+    assert actions.due_checks(timezone.now() + timedelta(minutes=61)) == [(version.model_id, "production")]
+
+
+def test_an_operator_sets_the_thresholds_and_it_is_audited(operator: Any) -> None:
+    version = serving()
+    actions.set_monitoring(version.model, thresholds={"income": {"watch": 5, "drift": 9}}, actor=operator)
+    counting.count_calls(calls(version, people(1, 500, income=2600)))
+
+    assert state_of(check(version), "income") == "ok"
+    event = AuditEvent.objects.get(action="monitoring.changed")
+    assert event.after["thresholds"]["income"] == {"watch": 5, "drift": 9}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"window_hours": 0}, {"every_minutes": 1}, {"thresholds": {"": {"watch": 0.3, "drift": 0.1}}}],
+)
+def test_it_refuses_settings_that_make_no_sense(operator: Any, change: dict[str, Any]) -> None:
+    with pytest.raises(Invalid):
+        actions.set_monitoring(create_model(), **change, actor=operator)
+
+
+def test_others_may_not_change_the_settings(db: None) -> None:
+    with pytest.raises(Forbidden):
+        actions.set_monitoring(create_model(), window_hours=24, actor=create_user(roles=["business"]))
+
+
+# --- a file
+
+
+def test_a_file_is_judged_without_storing_anything(db: None) -> None:
+    version = serving()
+    verdicts, state = actions.evaluate_table(version, pa.table(people(3, 300, income=2600)))
+
+    assert state == "drift"
+    assert [(each.name, each.state) for each in verdicts] == [
+        ("age", "ok"),
+        ("income", "drift"),
+        ("city", "ok"),
+    ]
+    assert not Verdict.objects.exists()
+    assert ReferenceProfile.objects.count() == 1
+
+
+def test_a_file_without_a_column_is_not_comparable_there(db: None) -> None:
+    columns = people(3, 300)
+    del columns["city"]
+    verdicts, state = actions.evaluate_table(serving(), pa.table(columns))
+
+    assert state == "not_comparable"
+    assert verdicts[2].reason == "missing_column"
