@@ -109,11 +109,9 @@ def _parse_item(row: int, item: Any, errors: list[FieldError]) -> _Item | None:
         fix = _("Write it like 2026-01-31T12:00:00Z, or leave it out.")
         errors.append(_problem(row, "at", "wrong_type", _("a time of the past, ISO 8601"), fix))
         return None
-    for name in item:
-        if name not in ("prediction", "actual", "at"):
-            errors.append(
-                _problem(row, str(name)[:80], "unknown_field", "prediction, actual, at", _("Remove it."))
-            )
+    known = "prediction, actual, at"
+    strays = [str(name)[:80] for name in item if name not in ("prediction", "actual", "at")]
+    errors.extend(_problem(row, name, "unknown_field", known, _("Remove it.")) for name in strays)
     return _Item(row, prediction, item["actual"], at)
 
 

@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from portal.views import accounts, audit, health, home
+from portal.views import accounts, audit, health, home, inference
 from portal.views.registry import approvals, models, releases, versions
 
 service_urls = [
@@ -65,7 +65,12 @@ people_urls = [
     path("people/<int:pk>/active/", accounts.person_active, name="person-active"),
 ]
 
-inference_urls: list = []
+inference_urls = [
+    path("models/<slug:slug>/predict/", inference.predict_form, name="predict"),
+    path("predictions/<str:public_id>/", inference.prediction_detail, name="prediction"),
+    path("predictions/<str:public_id>/outcome/", inference.record_outcome, name="prediction-outcome"),
+    path("history/", inference.history, name="history"),
+]
 
 batch_urls: list = []
 

@@ -57,7 +57,9 @@ class PredictForm(forms.Form):
     token = forms.CharField(widget=forms.HiddenInput, required=False)
     previous = forms.CharField(widget=forms.HiddenInput, required=False)
 
-    def __init__(self, schema: Schema, user_id: int, data: Any = None, inputs: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, schema: Schema, user_id: int, data: Any = None, inputs: Mapping[str, Any] | None = None
+    ) -> None:
         super().__init__(data, initial=self._initial(schema, inputs or {}))
         self.schema = schema
         self.user_id = user_id
@@ -67,7 +69,9 @@ class PredictForm(forms.Form):
 
     @staticmethod
     def _initial(schema: Schema, inputs: Mapping[str, Any]) -> dict[str, str]:
-        return {f"in{position}": as_typed(inputs.get(each.name)) for position, each in enumerate(schema.fields)}
+        return {
+            f"in{position}": as_typed(inputs.get(each.name)) for position, each in enumerate(schema.fields)
+        }
 
     def inputs(self) -> dict[str, str]:
         """What was typed, by the schema's names."""
@@ -77,7 +81,9 @@ class PredictForm(forms.Form):
         """Each problem at its field, in the words that the API has for it."""
         for each in error.errors:
             key = self.keys.get(str(each["field"]))
-            text = " ".join(part for part in (_sentence(each.get("expected", "")), str(each.get("fix", ""))) if part)
+            text = " ".join(
+                part for part in (_sentence(each.get("expected", "")), str(each.get("fix", ""))) if part
+            )
             self.add_error(key, text if key else f"{each['field']}: {text}")
         if not error.errors:
             self.add_error(None, " ".join(part for part in (str(error), error.fix) if part))
@@ -113,16 +119,14 @@ def _form_field(each: Field) -> forms.Field:
     if each.is_numeric:
         field: forms.Field = forms.CharField(widget=NumberInput(each.unit), **common)
     elif each.type == "boolean":
-        field = forms.ChoiceField(choices=_choices(each, [("yes", _("Yes")), ("no", _("No"))]), **common)
-        field.widget = forms.RadioSelect(choices=field.choices)
+        choices = _choices(each, [("yes", _("Yes")), ("no", _("No"))])
+        field = forms.ChoiceField(choices=choices, widget=forms.RadioSelect, **common)
     elif each.type == "category":
         field = _category_field(each, common)
     else:
         field = forms.CharField(widget=forms.Textarea({"rows": 3, "maxlength": MAX_TEXT}), **common)
     # The verb judges, and the typed value must stay: nothing is dropped or coerced here.
     field.clean = lambda value: value  # type: ignore[method-assign]
-    # Before the choice of optional ones there is "not known"; the browser need not insist on the others.
-    field.widget.is_required = each.required
     return field
 
 
@@ -131,9 +135,7 @@ def _category_field(each: Field, common: dict[str, Any]) -> forms.Field:
         return forms.CharField(widget=SuggestInput(each.categories), **common)
     choices = _choices(each, [(name, name) for name in each.categories])
     if len(each.categories) <= FEW:
-        field = forms.ChoiceField(choices=choices, **common)
-        field.widget = forms.RadioSelect(choices=choices)
-        return field
+        return forms.ChoiceField(choices=choices, widget=forms.RadioSelect, **common)
     first = "" if not each.required else _("Choose…")
     return forms.ChoiceField(choices=[("", first), *[choice for choice in choices if choice[0]]], **common)
 
@@ -180,5 +182,3 @@ class OutcomeForm(forms.Form):
         if actual is None:
             raise forms.ValidationError(_("Enter a number, with “.” as the decimal point."))
         return actual
-
-

@@ -14,6 +14,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from inference import log, records
 from inference.feedback import give_feedback
+from inference.ids import new_ids
 from inference.models import Feedback, Prediction
 from inference.ports import PredictionRecord
 from inference.predictions import predict
@@ -52,7 +53,12 @@ def predict_form(request: HttpRequest, slug: str) -> HttpResponse:
     environment = request.POST.get("environment") or request.GET.get("environment") or PRODUCTION
     release, why_not = _release(model, environment)
     if release is None:
-        context = {"model": model, "why_not": why_not, "owners": model.owners.all(), "environment": environment}
+        context = {
+            "model": model,
+            "why_not": why_not,
+            "owners": model.owners.all(),
+            "environment": environment,
+        }
         return render(request, "inference/predict_unavailable.html", context)
     schema = release.version.schema_object
     if request.method == "POST":
@@ -69,11 +75,14 @@ def _release(model: RegisteredModel, environment: str) -> tuple[Release | None, 
         return None, str(error)
 
 
-def _prefill(request: HttpRequest, model: RegisteredModel, schema: Schema) -> tuple[Mapping[str, Any], int | None]:
+def _prefill(
+    request: HttpRequest, model: RegisteredModel, schema: Schema
+) -> tuple[Mapping[str, Any], int | None]:
     """An example's values, or those of an earlier prediction that this person may see."""
     chosen = request.GET.get("example", "")
-    if chosen.isdigit() and int(chosen) < len(schema.examples):
-        return schema.examples[int(chosen)].inputs, int(chosen)
+    for position, one in enumerate(schema.examples):
+        if chosen == str(position):
+            return one.inputs, position
     if earlier := request.GET.get("from"):
         try:
             record = records.read(earlier, actor=request.user)
@@ -93,9 +102,11 @@ def _answer(
     request: HttpRequest, model: RegisteredModel, release: Release, schema: Schema, form: PredictForm
 ) -> Asked:
     public_id = form.prediction_id()
-    if (again := _answered_before(public_id, schema, form)) is not None:
-        version = ModelVersion.objects.get(pk=again.version_id)
-        return Asked(answers.show_record(again, version.schema_object, version.number))
+    if (before := records.find(public_id)) is not None:
+        if _is_same_question(before, schema, form):
+            version = ModelVersion.objects.get(pk=before.version_id)
+            return Asked(answers.show_record(before, version.schema_object, version.number))
+        [public_id] = new_ids(1)
     try:
         answer = predict(
             model,
@@ -115,15 +126,10 @@ def _answer(
     return Asked(answers.show_answer(answer, schema))
 
 
-def _answered_before(public_id: str, schema: Schema, form: PredictForm) -> PredictionRecord | None:
+def _is_same_question(record: PredictionRecord, schema: Schema, form: PredictForm) -> bool:
     """The same form sent again: its answer stands. Other values under the same id are another question."""
-    record = records.find(public_id)
-    if record is None:
-        return None
     typed = validate_rows(schema, [form.inputs()], as_text=True)
-    if typed.is_valid and typed.rows()[0] == record.inputs:
-        return record
-    return None
+    return typed.is_valid and typed.rows()[0] == record.inputs
 
 
 def _page(

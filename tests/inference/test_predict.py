@@ -190,7 +190,7 @@ def test_it_answers_again_when_the_disk_has_room_again(
 ) -> None:
     release = factories.create_release()
     with monkeypatch.context() as context, pytest.raises(Unavailable):
-        context.setattr("inference.segments.os.write", lambda fd, data: len(data) // 2)
+        context.setattr("inference.segments.os.write", lambda _fd, data: len(data) // 2)
         ask(release, business)
 
     [row] = ask(release, business).rows
