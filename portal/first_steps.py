@@ -6,6 +6,8 @@ from urllib.parse import urljoin
 
 from django.conf import settings
 
+from portal.demo import people as people_of_the_demo
+from portal.demo import progress
 from portal.env import env_str
 from portal.launcher import CannotStart, noted_address
 from registry import audit
@@ -66,18 +68,19 @@ def first_administrator(email: str | None) -> Administrator | None:
     return Administrator(user)
 
 
-def demo_people() -> list[tuple[str, str]]:
-    """Who the demo invites, and as what."""
-    return []
-
-
 def demo_is_complete() -> bool:
-    return _demo_mark().exists()
+    return progress.read()["state"] == "done"
 
 
-def demo_completed() -> None:
-    _demo_mark().touch(mode=0o600)
+def demo_people() -> list[tuple[str, str]]:
+    """Their addresses, and what each of them does here."""
+    return people_of_the_demo.introductions()
 
 
-def _demo_mark() -> Path:
-    return Path(settings.DATA_DIR) / "demo-complete"
+def demo_links(address: str) -> list[str]:
+    """One link for each of the demo's people; empty as long as not all of them are here."""
+    emails = [email for email, _ in demo_people()]
+    found = {user.email: user for user in User.objects.filter(email__in=emails)}
+    if len(found) < len(emails):
+        return []
+    return [one_time_link(found[email], address) for email in emails]

@@ -54,4 +54,8 @@ def _storage() -> str:
 
 
 def _models() -> str:
-    return "ok" if runners.is_alive() else "the model service does not answer"
+    try:
+        runners.client().status()
+    except runners.ModelError:
+        return "the model supervisor does not answer"
+    return "ok"

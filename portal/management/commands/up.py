@@ -85,6 +85,7 @@ class Start:
         self.port = free_port(host, port)
         self.family = Family(self.data_dir / "logs")
         self.demo: Child | None = None
+        self.demo_people_are_known = False
 
     @property
     def address(self) -> str:
@@ -102,6 +103,7 @@ class Start:
                 self.claim.note(self.address)
                 self._welcome(administrator)
                 self._start_demo()
+                connections.close_all()
                 self._watch()
             return self._result()
         finally:
@@ -170,17 +172,33 @@ class Start:
             say(f"  Administrator  {administrator.email} has no password yet. This link sets one, once:")
             say(f"                 {administrator.link(self.address)}")
         say(f"  Data           {self.data_dir} (logs in {self.family.log_dir.name}/)")
-        if self.with_demo:
-            self._say_who_the_demo_people_are()
         say("  Stop           Ctrl-C\n")
 
     def _say_who_the_demo_people_are(self) -> None:
-        say("  Demo people    a one-time link to sign in as one of them: python3 manage.py signin EMAIL")
-        for email, role in first_steps.demo_people():
-            say(f"                 {email:32} {role}")
+        """Links at the first start, when nobody has a password yet; afterwards how to get one."""
+        links = first_steps.demo_links(self.address) if self.demo else []
+        if self.demo and not links:
+            return  # the demo has not invited them yet
+        say(
+            "\n  Demo people, for trying things out on this machine only. "
+            + (
+                "Each link signs in once:"
+                if links
+                else "A link for one of them: python3 manage.py signin EMAIL"
+            )
+        )
+        for position, (email, words) in enumerate(first_steps.demo_people()):
+            say(f"    {email:32} {words}")
+            if links:
+                say(f"      {links[position]}")
+        say()
+        self.demo_people_are_known = True
 
     def _start_demo(self) -> None:
-        if not self.with_demo or first_steps.demo_is_complete():
+        if not self.with_demo:
+            return
+        if first_steps.demo_is_complete():
+            self._say_who_the_demo_people_are()
             return
         say("Filling in the demo in the background; the home page shows how far it is.")
         seed = [sys.executable, str(units.MANAGE), "seed_demo"]
@@ -195,6 +213,8 @@ class Start:
             if self.family.the_dead():
                 return
             self.family.pause(0.2)
+            if self.demo and not self.demo_people_are_known:
+                self._say_who_the_demo_people_are()
 
     def _demo_ended(self, demo: Child) -> bool:
         """Whether to go on: a demo that failed is worth a word, and with --wait-demo an end."""
@@ -205,7 +225,6 @@ class Start:
             say(demo.why_it_ended())
             say("The portal runs without it; the next start tries again.")
         else:
-            first_steps.demo_completed()
             say("The demo is complete.")
         self.demo = None
         self.family.forget(demo)
