@@ -30,6 +30,7 @@ class Portal:
     process: subprocess.Popen[str] | None = None
     address: str = ""
     output: list[str] = field(default_factory=list)
+    reader: threading.Thread | None = None
 
     def start(self) -> None:
         """Start, and return once it has printed its address as ready."""
@@ -43,13 +44,15 @@ class Portal:
             env=environment(),
             cwd=ROOT,
         )
-        threading.Thread(target=self._read, daemon=True).start()
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
         wait_until(self._is_ready, START_SECONDS, lambda: "".join(self.output))
 
     def _read(self) -> None:
         assert self.process and self.process.stdout
-        for line in self.process.stdout:
-            self.output.append(line)
+        with self.process.stdout as output:
+            for line in output:
+                self.output.append(line)  # noqa: PERF402 - readers look while it grows
 
     def _is_ready(self) -> bool:
         assert self.process
@@ -125,6 +128,8 @@ def running_portal(data_dir: Path, *arguments: str) -> Iterator[Portal]:
             except subprocess.TimeoutExpired:
                 portal.process.kill()
                 portal.process.wait()
+        if portal.reader:
+            portal.reader.join(10)
 
 
 def environment() -> dict[str, str]:
