@@ -142,7 +142,9 @@ class Channel(filesystem.Channel):  # type: ignore[misc]
             if row not in rows:
                 _publish(self._exchange_file(exchange), dumps([row, *rows]))
 
-    def _delete(self, queue: str, exchange: str, routing_key: str, pattern: str, *args: Any, **kwargs: Any) -> None:
+    def _delete(
+        self, queue: str, exchange: str, routing_key: str, pattern: str, *args: Any, **kwargs: Any
+    ) -> None:
         self._purge(queue)
         row = filesystem.exchange_queue_t(routing_key or "", pattern or "", queue or "")
         with self._locked():

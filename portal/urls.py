@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from portal.views import accounts, audit, health, home, inference
+from portal.views import accounts, audit, batches, health, home, inference
 from portal.views.registry import approvals, models, releases, versions
 
 service_urls = [
@@ -72,7 +72,19 @@ inference_urls = [
     path("history/", inference.history, name="history"),
 ]
 
-batch_urls: list = []
+batch_urls = [  # /batches/… and /models/<slug>/batch/…
+    path("batches/", batches.batch_list, name="batch-list"),
+    path("batches/<slug:public_id>/", batches.batch_detail, name="batch-detail"),
+    path("batches/<slug:public_id>/progress/", batches.batch_progress, name="batch-progress"),
+    path("batches/<slug:public_id>/run/", batches.batch_run, name="batch-run"),
+    path("batches/<slug:public_id>/cancel/", batches.batch_cancel, name="batch-cancel"),
+    path("batches/<slug:public_id>/retry/", batches.batch_retry, name="batch-retry"),
+    path("batches/<slug:public_id>/delete/", batches.batch_delete, name="batch-delete"),
+    path("batches/<slug:public_id>/result/", batches.batch_result, name="batch-result"),
+    path("batches/<slug:public_id>/problems/", batches.batch_problems, name="batch-problems"),
+    path("models/<slug:slug>/batch/new/", batches.batch_new, name="batch-new"),
+    path("models/<slug:slug>/batch/template.csv", batches.batch_template, name="batch-template"),
+]
 
 monitoring_urls: list = []
 

@@ -47,7 +47,9 @@ def _claim(job: BatchJob) -> None:
         raise Unfinished
     if job.state == State.CANCELLING and _is_being_scored(job):
         raise Unfinished
-    is_held = job.lease_until is not None and job.lease_until > timezone.now() and not leases.is_dead(job.owner)
+    is_held = (
+        job.lease_until is not None and job.lease_until > timezone.now() and not leases.is_dead(job.owner)
+    )
     if is_held or not BatchJob.objects.claim(job, leases.owner(), leases.JOB_SECONDS):
         raise Unfinished
 
@@ -122,23 +124,29 @@ def _close(job: BatchJob, chunks: list[BatchChunk]) -> None:
     found = Problems()
     for chunk in chunks:
         found.merge(chunk.problems)
-    closed = BatchJob.objects.held(job).filter(state=job.state).update(
-        **counted,
-        state=state,
-        problems=found.to_json(),
-        summary=scoring.add_summaries([chunk.summary for chunk in chunks]),
-        reading=job.reading,
-        files=job.files,
-        owner="",
-        lease_until=None,
-        finished_at=timezone.now(),
-        expires_at=timezone.now() + timedelta(days=settings.MODELGATE_BATCH_DAYS),
+    closed = (
+        BatchJob.objects.held(job)
+        .filter(state=job.state)
+        .update(
+            **counted,
+            state=state,
+            problems=found.to_json(),
+            summary=scoring.add_summaries([chunk.summary for chunk in chunks]),
+            reading=job.reading,
+            files=job.files,
+            owner="",
+            lease_until=None,
+            finished_at=timezone.now(),
+            expires_at=timezone.now() + timedelta(days=settings.MODELGATE_BATCH_DAYS),
+        )
     )
     if not closed or len(results.done_chunks(job)) != len(chunks):
         transaction.set_rollback(True)
         raise Unfinished
     job.refresh_from_db()
-    audit.record(Action.BATCH_FINISHED, target=job, actor=job.created_by, state=state, total=job.total, **counted)
+    audit.record(
+        Action.BATCH_FINISHED, target=job, actor=job.created_by, state=state, total=job.total, **counted
+    )
 
 
 def _final_state(job: BatchJob, invalid: int) -> str:
@@ -164,7 +172,9 @@ def reject(job: BatchJob, error: str, fix: str = "", **changes: Any) -> None:
     if BatchJob.objects.held(job).move(
         old=State.CHECKING, new=State.REJECTED, error=told, owner="", lease_until=None, **_ended(), **changes
     ):
-        audit.record(Action.BATCH_FINISHED, target=job, actor=job.created_by, state=State.REJECTED, error=told)
+        audit.record(
+            Action.BATCH_FINISHED, target=job, actor=job.created_by, state=State.REJECTED, error=told
+        )
 
 
 def _ended() -> dict[str, Any]:

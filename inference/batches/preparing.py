@@ -122,7 +122,9 @@ def _renew(job: BatchJob) -> None:
 def _refuse_what_is_left(job: BatchJob, chunks: list[BatchChunk], found: Problems) -> None:
     if not chunks:
         raise Invalid(
-            _("The file has column names but no rows."), code="no_rows", fix=_("Fill in the template and upload it.")
+            _("The file has column names but no rows."),
+            code="no_rows",
+            fix=_("Fill in the template and upload it."),
         )
     if found.groups:
         job.problems = found.to_json()

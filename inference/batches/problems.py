@@ -40,7 +40,9 @@ class Problems:
 
     def to_json(self) -> list[Group]:
         """Worst first."""
-        return sorted(self.groups.values(), key=lambda group: (-group["count"], group["field"], group["code"]))
+        return sorted(
+            self.groups.values(), key=lambda group: (-group["count"], group["field"], group["code"])
+        )
 
 
 def _shown(value: object) -> str:

@@ -106,7 +106,9 @@ def write_result(out: IO[str], layout: Layout, tables: Iterator[pa.Table], *, ra
             writer.writerows(lines)
 
 
-def _result_lines(layout: Layout, table: pa.Table, safe: Callable[[str], str]) -> Iterator[Iterable[Sequence[str]]]:
+def _result_lines(
+    layout: Layout, table: pa.Table, safe: Callable[[str], str]
+) -> Iterator[Iterable[Sequence[str]]]:
     names = parts.cell_columns(table)
     for columns in parts.rows(table):
         cells = [_made_safe(columns[name], safe) for name in names]
@@ -139,7 +141,10 @@ def write_problems(out: IO[str], layout: Layout, tables: Iterator[pa.Table]) -> 
         for columns in parts.rows(bad):
             cells = [_made_safe(columns[name], escape) for name in names]
             numbers = [str(layout.reading.number(row)) for row in columns[csvfile.ROW]]
-            told = [_made_safe([_text(value) for value in columns[name]], escape) for name in (parts.ERROR, parts.FIX)]
+            told = [
+                _made_safe([_text(value) for value in columns[name]], escape)
+                for name in (parts.ERROR, parts.FIX)
+            ]
             writer.writerows(zip(*cells, numbers, *told, strict=True))
 
 

@@ -81,7 +81,10 @@ def _cells(source: pa.Table, position: int, schema: Schema, name: str, reading: 
 
 def _ragged(found: str) -> FieldError:
     has, expected = found.split("/")
-    sentence = _("The row has %(found)s values, the header has %(expected)s.") % {"found": has, "expected": expected}
+    sentence = _("The row has %(found)s values, the header has %(expected)s.") % {
+        "found": has,
+        "expected": expected,
+    }
     fix = _("Put cells that contain the separator in quotes.")
     return FieldError(field="", code="ragged", expected=sentence, fix=fix)
 
@@ -99,7 +102,9 @@ def score(source: pa.Table, schema: Schema, columns: Mapping[str, int], reading:
     """Every row of the source gets an answer or a reason why not."""
     verdicts = judge(source, schema, columns, reading)
     inputs = verdicts.inputs.filter(pa.array(verdicts.valid))
-    answers = Answers.joined([ask(inputs.slice(at, BLOCK_ROWS)) for at in range(0, len(inputs), BLOCK_ROWS)], schema)
+    answers = Answers.joined(
+        [ask(inputs.slice(at, BLOCK_ROWS)) for at in range(0, len(inputs), BLOCK_ROWS)], schema
+    )
     places = np.flatnonzero(verdicts.valid)
     return Scored(
         part=_part(source, verdicts, answers),
@@ -121,7 +126,8 @@ def _part(source: pa.Table, verdicts: Verdicts, answers: Answers) -> pa.Table:
         errors[row] = "; ".join(problems.sentence(error) for error in found)
         fixes[row] = "; ".join(dict.fromkeys(error.get("fix", "") for error in found))
     warnings = [
-        json.dumps(verdicts.warnings[row]) if row in verdicts.warnings and valid[row] else None for row in range(count)
+        json.dumps(verdicts.warnings[row]) if row in verdicts.warnings and valid[row] else None
+        for row in range(count)
     ]
     table = source.drop_columns([csvfile.PROBLEM])
     own = {
@@ -151,7 +157,12 @@ def summary(answers: Answers) -> dict[str, Any]:
     values = [value for value in answers.values if value is not None]
     if not values:
         return {}
-    return {"count": len(values), "sum": float(sum(values)), "min": float(min(values)), "max": float(max(values))}
+    return {
+        "count": len(values),
+        "sum": float(sum(values)),
+        "min": float(min(values)),
+        "max": float(max(values)),
+    }
 
 
 def add_summaries(summaries: list[dict[str, Any]]) -> dict[str, Any]:

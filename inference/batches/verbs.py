@@ -49,7 +49,8 @@ def start_batch(
     """
     permissions.require(
         permissions.can_predict(actor, model),
-        _("This needs the role “%(role)s”. An administrator can give it to you.") % {"role": Role.BUSINESS.label},
+        _("This needs the role “%(role)s”. An administrator can give it to you.")
+        % {"role": Role.BUSINESS.label},
         code=f"needs_{Role.BUSINESS.value}",
     )
     chosen = read_options(options or {})
@@ -112,7 +113,9 @@ def safe_name(filename: str) -> str:
 
 def read_options(options: dict[str, Any]) -> dict[str, Any]:
     """The options that were given, each known and valid; all mistakes at once."""
-    errors = [_bad(name, name, ", ".join(OPTIONS), "unknown_option") for name in options if name not in OPTIONS]
+    errors = [
+        _bad(name, name, ", ".join(OPTIONS), "unknown_option") for name in options if name not in OPTIONS
+    ]
     for name, allowed in _CHOICES.items():
         if options.get(name) and options[name] not in allowed:
             errors.append(_bad(name, options[name], ", ".join(repr(value) for value in allowed)))
@@ -150,13 +153,17 @@ def can_read_rows(user: Any, job: BatchJob) -> bool:
 
 def require_rows(user: Any, job: BatchJob) -> None:
     permissions.require(
-        can_read_rows(user, job), _("Only the person who started this job may see its rows."), code="not_yours"
+        can_read_rows(user, job),
+        _("Only the person who started this job may see its rows."),
+        code="not_yours",
     )
 
 
 def _require_change(actor: Any, job: BatchJob) -> None:
     permissions.require(
-        can_change(actor, job), _("Only the person who started this job, or an operator, may do this."), code="not_yours"
+        can_change(actor, job),
+        _("Only the person who started this job, or an operator, may do this."),
+        code="not_yours",
     )
 
 
@@ -164,7 +171,9 @@ def _require_change(actor: Any, job: BatchJob) -> None:
 def run(job: BatchJob, *, actor: Any) -> BatchJob:
     """Score a job that was held after its check."""
     _require_change(actor, job)
-    if not BatchJob.objects.filter(pk=job.pk).move(old=State.READY, new=State.QUEUED, heartbeat_at=timezone.now()):
+    if not BatchJob.objects.filter(pk=job.pk).move(
+        old=State.READY, new=State.QUEUED, heartbeat_at=timezone.now()
+    ):
         raise _wrong_state(job, _("Only a job that is ready can be run."))
     enqueue_work(job)
     job.refresh_from_db()
@@ -177,14 +186,20 @@ def cancel(job: BatchJob, *, actor: Any) -> BatchJob:
     _require_change(actor, job)
     now = timezone.now()
     rows = BatchJob.objects.filter(pk=job.pk)
-    ended = {"finished_at": now, "expires_at": now + timedelta(days=settings.MODELGATE_BATCH_DAYS), "owner": ""}
+    ended = {
+        "finished_at": now,
+        "expires_at": now + timedelta(days=settings.MODELGATE_BATCH_DAYS),
+        "owner": "",
+    }
     early = [State.UPLOADED, State.CHECKING, State.READY, State.QUEUED]
     has_rows = job.chunks.filter(state=BatchChunk.State.DONE).exists()
     stopped = not has_rows and rows.move(
         old=early, new=State.CANCELLED, cancel_requested=True, lease_until=None, **ended
     )
     running = [State.QUEUED, State.RUNNING]
-    if not stopped and not rows.move(old=running, new=State.CANCELLING, cancel_requested=True, heartbeat_at=now):
+    if not stopped and not rows.move(
+        old=running, new=State.CANCELLING, cancel_requested=True, heartbeat_at=now
+    ):
         raise _wrong_state(job, _("This job is not running."))
     audit.record(Action.BATCH_CANCELLED, target=job, actor=actor)
     job.refresh_from_db()
@@ -239,7 +254,9 @@ def delete_now(job: BatchJob, *, actor: Any) -> BatchJob:
 def expire(job: BatchJob, *, actor: Any = None) -> bool:
     """Mark the job's rows as gone and delete them; False if the job is not finished."""
     finished = [State.SUCCEEDED, State.SUCCEEDED_WITH_ERRORS, State.FAILED, State.CANCELLED, State.REJECTED]
-    if not BatchJob.objects.filter(pk=job.pk).move(old=finished, new=State.EXPIRED, expires_at=timezone.now()):
+    if not BatchJob.objects.filter(pk=job.pk).move(
+        old=finished, new=State.EXPIRED, expires_at=timezone.now()
+    ):
         return False
     audit.record(Action.BATCH_DELETED, target=job, actor=actor, state=job.state)
     transaction.on_commit(lambda: files.delete_rows(job))
@@ -254,4 +271,6 @@ def enqueue_work(job: BatchJob) -> None:
 def _wrong_state(job: BatchJob, message: str) -> Refused:
     job.refresh_from_db()
     state = State(job.state).label
-    return Refused(_("%(message)s Its state is “%(state)s”.") % {"message": message, "state": state}, code="wrong_state")
+    return Refused(
+        _("%(message)s Its state is “%(state)s”.") % {"message": message, "state": state}, code="wrong_state"
+    )

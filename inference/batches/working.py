@@ -106,7 +106,9 @@ def _attempt(chunk: BatchChunk, job: BatchJob, runner: FreshRunner) -> bool:
         _give_back(chunk)
         return False
     except ModelError as error:
-        logger.warning("batch_chunk_failed", job=job.public_id, chunk=chunk.index, code=error.code, detail=error.detail)
+        logger.warning(
+            "batch_chunk_failed", job=job.public_id, chunk=chunk.index, code=error.code, detail=error.detail
+        )
         return _failed(chunk, str(error), transient=isinstance(error, runners.ModelUnavailable))
     except Exception as error:
         logger.exception("batch_chunk_failed", job=job.public_id, chunk=chunk.index)
@@ -140,7 +142,9 @@ def score_chunk(chunk: BatchChunk, runner: FreshRunner) -> None:
         return runner.predict(rows)
 
     schema = job.version.schema_object
-    scored = scoring.score(source, schema, job.reading["columns"], Reading.from_json(job.reading["file"]), ask)
+    scored = scoring.score(
+        source, schema, job.reading["columns"], Reading.from_json(job.reading["file"]), ask
+    )
     with storage.scratch(".parquet") as path:
         parts.write(scored.part, path)
         sha256 = files.sha256_of(path)
@@ -169,24 +173,30 @@ def _still_mine(chunk: BatchChunk) -> None:
     """Renew the lease; stop when it is lost or the job is to stop."""
     now = timezone.now()
     renewed = BatchChunk.objects.held(chunk).update(lease_until=now + timedelta(seconds=leases.CHUNK_SECONDS))
-    if not renewed or not BatchJob.objects.filter(pk=chunk.job_id, state=State.RUNNING).update(heartbeat_at=now):
+    if not renewed or not BatchJob.objects.filter(pk=chunk.job_id, state=State.RUNNING).update(
+        heartbeat_at=now
+    ):
         raise Stopped
 
 
 def _done(chunk: BatchChunk, scored: scoring.Scored, key: str, sha256: str) -> None:
-    marked = BatchChunk.objects.held(chunk).filter(state=BatchChunk.State.RUNNING).update(
-        state=BatchChunk.State.DONE,
-        owner="",
-        lease_until=None,
-        part_key=key,
-        sha256=sha256,
-        scored=scored.scored,
-        invalid=scored.invalid,
-        ignored=chunk.rows - scored.scored - scored.invalid,
-        problems=scored.problems,
-        summary=scored.summary,
-        done_at=timezone.now(),
-        error="",
+    marked = (
+        BatchChunk.objects.held(chunk)
+        .filter(state=BatchChunk.State.RUNNING)
+        .update(
+            state=BatchChunk.State.DONE,
+            owner="",
+            lease_until=None,
+            part_key=key,
+            sha256=sha256,
+            scored=scored.scored,
+            invalid=scored.invalid,
+            ignored=chunk.rows - scored.scored - scored.invalid,
+            problems=scored.problems,
+            summary=scored.summary,
+            done_at=timezone.now(),
+            error="",
+        )
     )
     if not marked:
         raise Stopped

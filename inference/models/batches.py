@@ -165,7 +165,13 @@ class BatchJob(Leased):
 
     @property
     def can_be_cancelled(self) -> bool:
-        return self.state in {self.State.UPLOADED, self.State.CHECKING, self.State.READY, self.State.QUEUED, self.State.RUNNING}
+        return self.state in {
+            self.State.UPLOADED,
+            self.State.CHECKING,
+            self.State.READY,
+            self.State.QUEUED,
+            self.State.RUNNING,
+        }
 
     @property
     def can_be_retried(self) -> bool:

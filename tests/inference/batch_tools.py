@@ -53,7 +53,9 @@ def rows_csv(count: int, *, bad: int = 0) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def start(release: Release, actor: User, content: bytes = b"", filename: str = "people.csv", **options: Any) -> BatchJob:
+def start(
+    release: Release, actor: User, content: bytes = b"", filename: str = "people.csv", **options: Any
+) -> BatchJob:
     content = content or rows_csv(3)
     return batches.start_batch(
         release.model, io.BytesIO(content), filename, options=options, actor=actor, environment="production"

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,11 @@ class Installation:
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
         self.environment = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("MODELGATE_", "CELERY_"))},
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("MODELGATE_", "CELERY_"))
+            },
             "MODELGATE_DATA_DIR": str(folder),
             "DJANGO_SETTINGS_MODULE": "portal.settings",
             "PYTHONPATH": str(ROOT),
@@ -106,7 +111,9 @@ class Installation:
 
     def run(self, code: str, *arguments: str) -> str:
         command = [sys.executable, "-c", code, *arguments]
-        done = subprocess.run(command, env=self.environment, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+        done = subprocess.run(
+            command, env=self.environment, cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True
+        )
         return done.stdout.strip()
 
     def manage(self, *arguments: str) -> None:
@@ -125,10 +132,8 @@ class Installation:
 
     def kill(self, process: subprocess.Popen[bytes]) -> None:
         """kill -9 the process and all its children at once."""
-        try:
+        with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         process.wait()
 
     def look(self, job: str) -> dict[str, Any]:

@@ -37,7 +37,9 @@ def result_rows(job: BatchJob, name: str = "result") -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(text[1:], newline="")))
 
 
-def test_it_scores_every_row_in_the_order_of_the_file(release: Release, business: User, runner: PlainRunner) -> None:
+def test_it_scores_every_row_in_the_order_of_the_file(
+    release: Release, business: User, runner: PlainRunner
+) -> None:
     job = finish(start(release, business, rows_csv(1234)))
 
     assert (job.state, job.total, job.scored, job.invalid, job.ignored) == (State.SUCCEEDED, 1234, 1234, 0, 0)
@@ -77,7 +79,9 @@ def test_it_tells_the_sinks_of_every_row_once(
     assert told[0].columns.column_names == ["age", "income", "city"] and told[0].classes == ("no", "yes")
 
 
-def test_it_stays_on_the_version_it_was_started_with(release: Release, business: User, runner: PlainRunner) -> None:
+def test_it_stays_on_the_version_it_was_started_with(
+    release: Release, business: User, runner: PlainRunner
+) -> None:
     job = start(release, business)
     factories.create_release(version=factories.create_version(model=release.model))
 
@@ -153,7 +157,9 @@ def test_it_refuses_to_set_the_time_back_unless_this_is_the_demo(release: Releas
     from django.utils import timezone
 
     with pytest.raises(Forbidden):
-        batches.start_batch(release.model, io.BytesIO(b"age\n1\n"), "x.csv", actor=business, as_of=timezone.now())
+        batches.start_batch(
+            release.model, io.BytesIO(b"age\n1\n"), "x.csv", actor=business, as_of=timezone.now()
+        )
 
 
 def test_cancel_keeps_what_is_scored_and_retry_scores_only_the_rest(
@@ -191,7 +197,9 @@ def test_a_job_that_nobody_works_on_is_cancelled_at_once(release: Release, busin
         batches.cancel(job, actor=business)
 
 
-def test_only_its_owner_or_an_operator_may_stop_a_job(release: Release, business: User, operator: User) -> None:
+def test_only_its_owner_or_an_operator_may_stop_a_job(
+    release: Release, business: User, operator: User
+) -> None:
     other = factories.create_user(roles=["business"])
     job = start(release, business)
     with pytest.raises(Forbidden):
@@ -296,7 +304,9 @@ def test_formulas_are_made_harmless_and_numbers_left_alone(
     assert [row["extra"] for row in rows] == ["-5", "+1.5e3", "plain"]
 
 
-def test_a_column_called_prediction_is_not_overwritten(release: Release, business: User, runner: PlainRunner) -> None:
+def test_a_column_called_prediction_is_not_overwritten(
+    release: Release, business: User, runner: PlainRunner
+) -> None:
     job = finish(start(release, business, b"age,city,prediction\n30,Pune,mine\n"))
 
     row = result_rows(job)[0]

@@ -56,5 +56,3 @@ def test_rows_survive_kills_of_the_whole_worker_on_redis(tmp_path: Path, redis_u
     content = rows_csv(60_000, bad=60)
     with Installation(tmp_path, REDIS_URL=redis_url) as place:
         assert_every_row_once(kill_three_times(place, content), content)
-
-
