@@ -2,34 +2,43 @@
 
 import json
 import os
-from typing import TypedDict
+from pathlib import Path
+from typing import Literal, TypedDict
 
 from django.conf import settings
 
+State = Literal["absent", "running", "done", "failed"]
+
 
 class Progress(TypedDict):
-    """`state` is absent, running, done or failed; `step` is a sentence for people."""
+    """`state` is absent, running, done or failed; `step` says in a sentence what happens, `error` what went wrong."""
 
-    state: str
+    state: State
     step: str
     done: int
     total: int
+    error: str
 
 
-_ABSENT: Progress = {"state": "absent", "step": "", "done": 0, "total": 0}
+_ABSENT: Progress = {"state": "absent", "step": "", "done": 0, "total": 0, "error": ""}
 
 
 def read() -> Progress:
     try:
-        stored = json.loads((settings.DATA_DIR / "demo-progress.json").read_text())
+        stored = json.loads(_path().read_text())
     except (OSError, ValueError):
         return _ABSENT
     return {**_ABSENT, **stored}
 
 
-def write(*, state: str, step: str = "", done: int = 0, total: int = 0) -> None:
+def write(*, state: State, step: str = "", done: int = 0, total: int = 0, error: str = "") -> None:
     """Replace the file whole, so that a reader never sees half of it."""
-    path = settings.DATA_DIR / "demo-progress.json"
+    path = _path()
     scratch = path.with_suffix(".tmp")
-    scratch.write_text(json.dumps({"state": state, "step": step, "done": done, "total": total}))
+    progress: Progress = {"state": state, "step": step, "done": done, "total": total, "error": error}
+    scratch.write_text(json.dumps(progress))
     os.replace(scratch, path)
+
+
+def _path() -> Path:
+    return Path(settings.DATA_DIR) / "demo-progress.json"
