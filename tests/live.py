@@ -52,7 +52,7 @@ class Portal:
         assert self.process and self.process.stdout
         with self.process.stdout as output:
             for line in output:
-                self.output.append(line)  # noqa: PERF402 - readers look while it grows
+                self.output.append(line)
 
     def _is_ready(self) -> bool:
         assert self.process
@@ -97,7 +97,8 @@ class Portal:
         self.manage("adduser", email, "--role", roles, "--password-stdin", stdin=password + "\n")
 
     def add_key(self, email: str, actions: str, models: str = "all") -> str:
-        return self.manage("apikey", email, "--models", models, "--actions", actions, "--days", "1").splitlines()[-1].strip()
+        printed = self.manage("apikey", email, "--models", models, "--actions", actions, "--days", "1")
+        return printed.splitlines()[-1].strip()
 
     def call(self, method: str, path: str, key: str = "", body: Any = None) -> tuple[int, Any]:
         """A JSON call of the API: status and answer."""
