@@ -3,7 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from portal.views import accounts, audit, batches, health, home, inference
+from portal.views import accounts, audit, batches, errors, health, home, inference, monitoring
 from portal.views.registry import approvals, models, releases, versions
 
 service_urls = [
@@ -86,9 +86,23 @@ batch_urls = [  # /batches/… and /models/<slug>/batch/…
     path("models/<slug:slug>/batch/template.csv", batches.batch_template, name="batch-template"),
 ]
 
-monitoring_urls: list = []
+monitoring_urls = [
+    path("health/", monitoring.fleet, name="fleet"),
+    path("drift/", monitoring.fleet, name="drift-fleet"),
+    path("models/<slug:slug>/health/", monitoring.model_health, name="health"),
+    path("models/<slug:slug>/health/<slug:name>.csv", monitoring.health_csv, name="health-csv"),
+    path("models/<slug:slug>/drift/", monitoring.model_drift, name="drift"),
+    path("models/<slug:slug>/drift/check/", monitoring.check_now, name="drift-check"),
+    path("models/<slug:slug>/drift/<slug:name>.csv", monitoring.drift_csv, name="drift-csv"),
+]
 
 api_urls: list = []
+
+# allauth lets people add addresses to their account; here the address is the person, and an administrator's matter.
+closed_urls = [
+    path("accounts/email/", errors.not_found, name="account_email"),
+    path("accounts/confirm-email/", errors.not_found, name="account_email_verification_sent"),
+]
 
 urlpatterns = [
     *service_urls,
@@ -99,6 +113,7 @@ urlpatterns = [
     *monitoring_urls,
     *audit_urls,
     *people_urls,
+    *closed_urls,
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
     path("api/", include((api_urls, "api"))),
