@@ -69,7 +69,7 @@ def first_administrator(email: str | None) -> Administrator | None:
 
 
 def demo_is_complete() -> bool:
-    return progress.read()["state"] == "done"
+    return progress.is_complete()
 
 
 def demo_people() -> list[tuple[str, str]]:

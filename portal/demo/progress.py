@@ -7,6 +7,9 @@ from typing import Literal, TypedDict
 
 from django.conf import settings
 
+from registry.audit import Action
+from registry.models import AuditEvent
+
 State = Literal["absent", "running", "done", "failed"]
 
 
@@ -29,6 +32,11 @@ def read() -> Progress:
     except (OSError, ValueError):
         return _ABSENT
     return {**_ABSENT, **stored}
+
+
+def is_complete() -> bool:
+    """Whether the demo was seeded once: the record says so, whatever happened to files since."""
+    return AuditEvent.objects.filter(action=Action.DEMO_SEEDED).exists()
 
 
 def write(*, state: State, step: str = "", done: int = 0, total: int = 0, error: str = "") -> None:

@@ -13,14 +13,9 @@ from django.utils.translation import gettext as _
 from portal.demo import data, people, progress, record, story, traffic, watching
 from registry import audit
 from registry.actions.people import SYSTEM
-from registry.models import AuditEvent, Release
+from registry.models import Release
 
 SECONDS = 300.0
-
-
-def is_complete() -> bool:
-    """Whether the demo was seeded before: the record says so, whatever happened to files since."""
-    return AuditEvent.objects.filter(action=audit.Action.DEMO_SEEDED).exists()
 
 
 class Seeding:
@@ -42,7 +37,7 @@ class Seeding:
 
     def run(self) -> None:
         """Everything that is not there yet. Whatever goes wrong is in the progress, too."""
-        if not is_complete():
+        if not progress.is_complete():
             try:
                 self._run()
             except Exception as error:
