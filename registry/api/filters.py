@@ -1,0 +1,45 @@
+"""What lists may be asked for: named fields only, never a path into other tables."""
+
+from typing import Any
+
+import django_filters
+from django.db.models import Q, QuerySet
+
+from registry.audit import Action
+from registry.models import AuditEvent, ReleaseRequest
+
+CHANNELS = ("page", "admin", "api", "command", "task", "system")
+
+
+class RequestFilter(django_filters.FilterSet):
+    state = django_filters.ChoiceFilter(choices=ReleaseRequest.State.choices)
+    model = django_filters.CharFilter("version__model__slug")
+    environment = django_filters.CharFilter("environment__slug")
+
+    class Meta:
+        model = ReleaseRequest
+        fields: list[str] = []
+
+
+class AuditFilter(django_filters.FilterSet):
+    """The fields of the audit page's filter."""
+
+    q = django_filters.CharFilter(method="search", label="Text in the object's name, the reason or the action")
+    actor = django_filters.CharFilter("actor_name", lookup_expr="icontains")
+    action = django_filters.ChoiceFilter(choices=Action.choices)
+    model = django_filters.CharFilter("model_slug")
+    result = django_filters.ChoiceFilter(choices=AuditEvent.Result.choices)
+    channel = django_filters.ChoiceFilter(choices=[(name, name) for name in CHANNELS])
+    since = django_filters.IsoDateTimeFilter("at", lookup_expr="gte")
+    until = django_filters.IsoDateTimeFilter("at", lookup_expr="lte")
+    request_id = django_filters.CharFilter()
+    target = django_filters.CharFilter("target_id")
+
+    class Meta:
+        model = AuditEvent
+        fields: list[str] = []
+
+    def search(self, events: QuerySet[AuditEvent], name: str, value: Any) -> QuerySet[AuditEvent]:
+        return events.filter(
+            Q(target_name__icontains=value) | Q(reason__icontains=value) | Q(action__icontains=value)
+        )

@@ -1,0 +1,349 @@
+"""What the registry's record looks like from outside. Reads only: it changes through the verbs."""
+
+from typing import Any
+
+from drf_spectacular.utils import extend_schema_field
+from rest_framework import serializers
+from rest_framework.reverse import reverse
+
+from registry.models import (
+    ApiKey,
+    AuditEvent,
+    CheckResult,
+    Dataset,
+    Decision,
+    Environment,
+    ModelVersion,
+    RegisteredModel,
+    Release,
+    ReleaseRequest,
+)
+
+
+def email() -> serializers.SlugRelatedField:
+    return serializers.SlugRelatedField(slug_field="email", read_only=True)
+
+
+class EnvironmentSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Environment
+        fields = ["slug", "name"]
+
+
+class ServingSerializer(serializers.Serializer):
+    """What answers in one environment."""
+
+    version = serializers.IntegerField()
+    release = serializers.IntegerField()
+    since = serializers.DateTimeField()
+    approved_by = serializers.ListField(child=serializers.EmailField())
+
+
+@extend_schema_field(serializers.DictField(child=ServingSerializer(allow_null=True)))
+class ServingField(serializers.Field):
+    """`{environment: null or what answers there}`; the view looks it up for all rows at once."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(source="*", read_only=True, **kwargs)
+
+    def to_representation(self, model: RegisteredModel) -> dict[str, Any]:
+        found = self.context["serving"].get(model.pk, {})
+        return {name: release and ServingSerializer(release).data for name, release in found.items()}
+
+
+class ModelSerializer(serializers.ModelSerializer):
+    owners: serializers.Field = serializers.SlugRelatedField(slug_field="email", many=True, read_only=True)
+    groups: serializers.Field = serializers.SlugRelatedField(slug_field="name", many=True, read_only=True)
+    created_by: serializers.Field = email()
+    serving = ServingField()
+
+    class Meta:
+        model = RegisteredModel
+        fields = [
+            "slug",
+            "name",
+            "question",
+            "description",
+            "task",
+            "risk",
+            "owners",
+            "groups",
+            "policy",
+            "serving",
+            "created_by",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+
+class DatasetSerializer(serializers.ModelSerializer):
+    id = serializers.CharField(source="public_id")
+    columns = serializers.ListField(child=serializers.CharField())
+    profile = serializers.DictField()
+    created_by: serializers.Field = email()
+
+    class Meta:
+        model = Dataset
+        fields = [
+            "id",
+            "name",
+            "role",
+            "sha256",
+            "size",
+            "format",
+            "rows",
+            "columns",
+            "target",
+            "profile",
+            "created_by",
+            "created_at",
+        ]
+        read_only_fields = fields
+
+
+class CheckSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = CheckResult
+        fields = ["name", "status", "detail", "log", "seconds"]
+        read_only_fields = fields
+
+
+class MetricsSerializer(serializers.Serializer):
+    """What the author says, and what the checks measured."""
+
+    declared = serializers.DictField(source="declared_metrics")
+    measured = serializers.DictField(source="measured_metrics")
+
+
+class VersionSerializer(serializers.ModelSerializer):
+    model: serializers.Field = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    schema = serializers.DictField()
+    environment = serializers.DictField()
+    globals = serializers.DictField()
+    metrics = MetricsSerializer(source="*")
+    reference = serializers.SlugRelatedField(slug_field="public_id", read_only=True)
+    evaluation = serializers.SlugRelatedField(slug_field="public_id", read_only=True)
+    checks = CheckSerializer(many=True)
+    uploaded_by: serializers.Field = email()
+    url = serializers.SerializerMethodField()
+
+    class Meta:
+        model = ModelVersion
+        fields = [
+            "model",
+            "number",
+            "state",
+            "sha256",
+            "size",
+            "filename",
+            "format",
+            "engine",
+            "schema",
+            "metrics",
+            "environment",
+            "globals",
+            "reference",
+            "evaluation",
+            "checks",
+            "card",
+            "notes",
+            "requirements",
+            "uploaded_by",
+            "uploaded_at",
+            "url",
+        ]
+        read_only_fields = fields
+
+    def get_url(self, version: ModelVersion) -> str:
+        kwargs = {"slug": version.model.slug, "number": version.number}
+        return reverse("api:version-detail", kwargs=kwargs, request=self.context.get("request"))
+
+
+class DecisionSerializer(serializers.ModelSerializer):
+    decided_by: serializers.Field = email()
+
+    class Meta:
+        model = Decision
+        fields = ["verdict", "comment", "decided_by", "decided_at"]
+        read_only_fields = fields
+
+
+class ApprovalsSerializer(serializers.Serializer):
+    needed = serializers.IntegerField(source="approvals_needed")
+    given = serializers.IntegerField(source="approvals_given")
+
+
+class RequestSerializer(serializers.ModelSerializer):
+    id = serializers.CharField(source="public_id")
+    model = serializers.CharField(source="version.model.slug")
+    version = serializers.IntegerField(source="version.number")
+    environment = serializers.CharField(source="environment.slug")
+    bound = serializers.DictField(help_text="What the decision is about: hashes of file, schema, environment, metrics.")
+    approvals = ApprovalsSerializer(source="*")
+    decisions = DecisionSerializer(many=True)
+    requested_by: serializers.Field = email()
+
+    class Meta:
+        model = ReleaseRequest
+        fields = [
+            "id",
+            "model",
+            "version",
+            "environment",
+            "state",
+            "mode",
+            "reason",
+            "approvals",
+            "decisions",
+            "bound",
+            "requested_by",
+            "requested_at",
+            "expires_at",
+            "decided_at",
+        ]
+        read_only_fields = fields
+
+
+class ReleaseSerializer(serializers.ModelSerializer):
+    model: serializers.Field = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    environment: serializers.Field = serializers.SlugRelatedField(slug_field="slug", read_only=True)
+    version: serializers.Field = serializers.SlugRelatedField(slug_field="number", read_only=True)
+    request: serializers.Field = serializers.SlugRelatedField(slug_field="public_id", read_only=True)
+    restores: serializers.Field = serializers.SlugRelatedField(slug_field="number", read_only=True)
+    since = serializers.DateTimeField(source="created_at")
+    until = serializers.DateTimeField(allow_null=True)
+    approved_by = serializers.ListField(child=serializers.EmailField())
+    released_by: serializers.Field = email()
+
+    class Meta:
+        model = Release
+        fields = [
+            "number",
+            "model",
+            "environment",
+            "version",
+            "kind",
+            "mode",
+            "reason",
+            "request",
+            "restores",
+            "since",
+            "until",
+            "approved_by",
+            "released_by",
+        ]
+        read_only_fields = fields
+
+
+class ServedAtSerializer(serializers.Serializer):
+    """What answered at one instant."""
+
+    environment = serializers.CharField(source="environment.slug")
+    release = serializers.IntegerField(source="number")
+    version = serializers.IntegerField(source="version.number")
+    since = serializers.DateTimeField(source="created_at")
+    until = serializers.DateTimeField(allow_null=True)
+    approved_by = serializers.ListField(child=serializers.EmailField())
+
+
+class RollbackTargetSerializer(serializers.Serializer):
+    version = serializers.IntegerField(source="version.number")
+    release = serializers.IntegerField(source="release.number")
+    eligible = serializers.BooleanField(source="is_eligible")
+    problem = serializers.CharField()
+
+
+class RollbackPreviewSerializer(serializers.Serializer):
+    """What a rollback would do, before anybody does it."""
+
+    current = ReleaseSerializer()
+    target = RollbackTargetSerializer(allow_null=True)
+    targets = RollbackTargetSerializer(many=True)
+    changes = serializers.ListField(child=serializers.CharField())
+    stays = serializers.ListField(child=serializers.CharField())
+    warnings = serializers.ListField(child=serializers.CharField())
+
+
+class FreezeSerializer(serializers.Serializer):
+    environment = serializers.CharField(source="environment.slug")
+    release = serializers.IntegerField(source="release.number")
+    lifted_at = serializers.DateTimeField()
+    lifted_by = serializers.EmailField(source="lifted_by.email")
+    reason = serializers.CharField(source="lift_reason")
+
+
+class AuditEventSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = AuditEvent
+        fields = [
+            "seq",
+            "at",
+            "action",
+            "result",
+            "actor_name",
+            "channel",
+            "ip",
+            "request_id",
+            "model_slug",
+            "target_type",
+            "target_id",
+            "target_name",
+            "reason",
+            "before",
+            "after",
+            "details",
+            "prev_hash",
+            "hash",
+        ]
+        read_only_fields = fields
+
+
+class VerificationSerializer(serializers.Serializer):
+    """What a walk along the audit chain found."""
+
+    ok = serializers.BooleanField()
+    to = serializers.IntegerField(source="last")
+    head = serializers.CharField()
+    broken_at = serializers.IntegerField(allow_null=True)
+    problem = serializers.CharField()
+
+    def get_fields(self) -> dict[str, Any]:
+        # `from` is a word of Python, so it cannot be written as an attribute.
+        fields = super().get_fields()
+        return {"ok": fields.pop("ok"), "from": serializers.IntegerField(source="first"), **fields}
+
+
+class KeySerializer(serializers.ModelSerializer):
+    owner: serializers.Field = serializers.SlugRelatedField(source="user", slug_field="email", read_only=True)
+    actions = serializers.ListField(child=serializers.CharField())
+    models = serializers.SerializerMethodField(help_text="Short names, or null for all that the owner sees.")
+
+    class Meta:
+        model = ApiKey
+        fields = [
+            "id",
+            "owner",
+            "name",
+            "prefix",
+            "actions",
+            "models",
+            "state",
+            "created_at",
+            "expires_at",
+            "revoked_at",
+            "last_used_at",
+        ]
+        read_only_fields = fields
+
+    def get_models(self, key: ApiKey) -> list[str] | None:
+        return None if key.all_models else sorted(model.slug for model in key.only_models.all())
+
+
+class NewKeySerializer(KeySerializer):
+    """A key just made: the only time that its secret is seen."""
+
+    secret = serializers.CharField(allow_null=True)
+
+    class Meta(KeySerializer.Meta):
+        fields = [*KeySerializer.Meta.fields, "secret"]
+        read_only_fields = fields

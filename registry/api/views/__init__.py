@@ -1,0 +1,1 @@
+"""One module a subject: models, versions, approvals, releases, audit, keys."""
