@@ -1,5 +1,6 @@
 """Formatting for templates: icons, badges, times, numbers. Never a query."""
 
+import json
 import math
 from datetime import datetime
 from functools import cache
@@ -73,7 +74,12 @@ WORDS: dict[str, Word] = {
     "watch": Word("warn", "eye", lazy("Watch")),
     "alert": Word("bad", "alert-triangle", lazy("Alert")),
     "not_enough_data": Word("mute", "circle-dashed", lazy("Not enough data")),
+    "not_comparable": Word("bad", "alert-circle", lazy("Not comparable")),
     "not_measured": Word("mute", "minus", lazy("Not measured")),
+    "ok": Word("ok", "circle-check", lazy("Healthy")),
+    "drift": Word("bad", "alert-triangle", lazy("Alert")),
+    "insufficient_data": Word("mute", "circle-dashed", lazy("Not enough data")),
+    "not_comparable": Word("mute", "minus", lazy("Not comparable")),
     "muted": Word("mute", "bell", lazy("Muted")),
     "open": Word("bad", "alert-triangle", lazy("Open")),
     "acknowledged": Word("warn", "eye", lazy("Acknowledged")),
@@ -336,3 +342,94 @@ def message_tone(level: str) -> str:
 @register.filter
 def message_icon(level: str) -> str:
     return _MESSAGE.get(level, ("", "info-circle"))[1]
+
+
+# What the record calls things, in words
+
+_METRICS = {
+    "roc_auc": "ROC AUC",
+    "auc": "AUC",
+    "f1": "F1",
+    "r2": "R²",
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "mse": "MSE",
+    "mape": "MAPE",
+    "log_loss": lazy("Log loss"),
+    "brier": "Brier",
+    "ece": "ECE",
+}
+
+
+@register.filter
+def metric_name(name: str) -> str:
+    """`roc_auc` → ROC AUC; `balanced_accuracy` → Balanced accuracy."""
+    return str(_METRICS.get(name) or name.replace("_", " ").capitalize())
+
+
+@register.filter
+def figures(pairs: Any) -> list[tuple[str, float]]:
+    """The first four plain numbers of a set of metrics."""
+    return [
+        (name, value) for name, value in pairs if isinstance(value, int | float) and not isinstance(value, bool)
+    ][:4]
+
+
+@register.filter
+def measured(version: Any, name: str) -> object:
+    """One metric of a version: as the checks measured it, else as its author declared it."""
+    return version.measured_metrics.get(name, version.declared_metrics.get(name))
+
+
+_CHECKS = {
+    "hash": lazy("The stored bytes are what was uploaded"),
+    "format": lazy("The file is of a known format"),
+    "policy": lazy("It imports nothing but estimator code"),
+    "load": lazy("It loads in the sandbox"),
+    "schema": lazy("The schema fits the reference data"),
+    "predict": lazy("It answers 100 reference rows"),
+    "rows": lazy("It answers 100 reference rows"),
+    "latency": lazy("It answers in time"),
+    "metrics": lazy("Metrics measured again"),
+    "expected": lazy("It answers as its author expected"),
+    "examples": lazy("The examples work"),
+}
+
+
+@register.filter
+def check_words(name: str) -> str:
+    return str(_CHECKS.get(name) or name.replace("_", " ").capitalize())
+
+
+@register.filter
+def action_words(action: str) -> str:
+    """`version.checks_failed` → Version checks failed."""
+    return action.replace(".", " ").replace("_", " ").capitalize()
+
+
+@register.filter
+def inventory(found: Any) -> list[str]:
+    """The names in the list of what a file would import, whatever else was found about it."""
+    names = found.get("globals", found.get("names", [])) if isinstance(found, dict) else found
+    if isinstance(names, dict):
+        return sorted(names)
+    return [name if isinstance(name, str) else ".".join(str(part) for part in name) for name in names or []]
+
+
+@register.filter
+def flat(mapping: Any) -> list[tuple[str, object]]:
+    """One line for each plain value, one level deep: {"packages": {"numpy": "2"}} gives numpy 2."""
+    lines: list[tuple[str, object]] = []
+    for name, value in (mapping or {}).items():
+        if isinstance(value, dict):
+            lines += [(inner, text) for inner, text in value.items() if not isinstance(text, dict | list)]
+        elif isinstance(value, list):
+            lines.append((name, ", ".join(map(str, value))))
+        else:
+            lines.append((name, value))
+    return lines
+
+
+@register.filter
+def as_json(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -123,6 +123,7 @@
 
     /* After htmx put a fragment in place: page title of a running job, charts (charts.js listens itself). */
     document.addEventListener("htmx:afterSwap", (event) => {
+        event.detail.target.closest?.("dialog[data-opens-on-swap]:not([open])")?.showModal();
         const titled = event.detail.target.querySelector?.("[data-title]") || document.querySelector("[data-title]");
         if (titled) document.title = titled.dataset.title;
     });

@@ -9,7 +9,7 @@ from django.utils.translation import gettext as _
 
 from portal.forms.registry import DatasetForm, ModelChangeForm, ModelForm
 from portal.views.acts import attempt
-from portal.views.gates import get_model, model_page, person, serving
+from portal.views.gates import get_model, model_page, serving
 from portal.views.registry import states
 from registry import permissions
 from registry.actions import catalog
@@ -117,6 +117,5 @@ def model_api(request: HttpRequest, slug: str) -> HttpResponse:
     example = {}
     if current:
         example = next((e["inputs"] for e in current.version.schema.get("examples", [])), {})
-    person(request)
-    context |= {"example": example, "host": request.build_absolute_uri("/").rstrip("/")}
+    context |= {"call": {"inputs": example}, "host": request.build_absolute_uri("/").rstrip("/")}
     return render(request, "registry/model_api.html", context)

@@ -73,6 +73,7 @@ def _release_page(
         "current": timeline[0] if timeline else None,
         "fresh": _fresh(request, timeline),
         "freeze_form": ReasonForm(prefix="freeze"),
+        "rollback_reasons": [_("More errors"), _("Too slow"), _("Wrong answers"), _("Drift")],
     }
     context |= _choices(model, environment, failed, to, asked=request.GET.get("to", ""))
     return render(request, "registry/release_list.html", context, status=409 if failed else 200)
