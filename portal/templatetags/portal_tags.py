@@ -79,7 +79,6 @@ WORDS: dict[str, Word] = {
     "ok": Word("ok", "circle-check", lazy("Healthy")),
     "drift": Word("bad", "alert-triangle", lazy("Alert")),
     "insufficient_data": Word("mute", "circle-dashed", lazy("Not enough data")),
-    "not_comparable": Word("mute", "minus", lazy("Not comparable")),
     "muted": Word("mute", "bell", lazy("Muted")),
     "open": Word("bad", "alert-triangle", lazy("Open")),
     "acknowledged": Word("warn", "eye", lazy("Acknowledged")),
