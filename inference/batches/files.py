@@ -24,7 +24,7 @@ def source_key(job: BatchJob, index: int) -> str:
 
 
 def part_key(chunk: BatchChunk) -> str:
-    """Named by the fencing token too: a worker that lost its lease writes beside the part that counts, never over it."""
+    """Named by the fencing token too: who lost the lease writes beside the part that counts, never over it."""
     return f"{folder(chunk.job)}/part-{chunk.index:06d}-{chunk.token}.parquet"
 
 

@@ -13,7 +13,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from inference.batches import files, leases, results, scoring
+from inference.batches import files, leases, parts, results, scoring
 from inference.batches.problems import Problems
 from inference.models.batches import BatchChunk, BatchJob
 from registry import audit, storage
@@ -96,7 +96,7 @@ def _verified_parts(job: BatchJob, chunks: list[BatchChunk]) -> Iterator[pa.Tabl
         with files.local_copy(chunk.part_key) as path:
             if not path.exists() or files.sha256_of(path) != chunk.sha256:
                 _redo(job, chunk)
-            yield results.parts.read(path)
+            yield parts.read(path)
 
 
 def _renew(job: BatchJob) -> None:
@@ -144,9 +144,8 @@ def _close(job: BatchJob, chunks: list[BatchChunk]) -> None:
         transaction.set_rollback(True)
         raise Unfinished
     job.refresh_from_db()
-    audit.record(
-        Action.BATCH_FINISHED, target=job, actor=job.created_by, state=state, total=job.total, **counted
-    )
+    told: dict[str, Any] = {"state": state, "total": job.total, **counted}
+    audit.record(Action.BATCH_FINISHED, target=job, actor=job.created_by, **told)
 
 
 def _final_state(job: BatchJob, invalid: int) -> str:

@@ -44,7 +44,7 @@ def prepare(job_id: int) -> bool:
     except Refused as refusal:
         finishing.reject(job, str(refusal), refusal.fix)
         return False
-    return job.state == State.QUEUED
+    return bool(job.state == State.QUEUED)
 
 
 def _claim(job: BatchJob) -> bool:
@@ -58,7 +58,8 @@ def _claim(job: BatchJob) -> bool:
     if job.state != State.UPLOADED and not is_orphan:
         return False
     changes = {"state": State.CHECKING, "heartbeat_at": timezone.now(), "tries": job.tries + 1}
-    return BatchJob.objects.filter(state=job.state).claim(job, leases.owner(), leases.JOB_SECONDS, **changes)
+    unchanged = BatchJob.objects.filter(state=job.state)
+    return unchanged.claim(job, leases.owner(), leases.JOB_SECONDS, **changes)
 
 
 def _prepare(job: BatchJob) -> None:

@@ -78,5 +78,5 @@ def title(group: Group) -> str:
         "model_failed": _("The model could not score the row"),
         "other": _("Other problems"),
     }
-    cause = causes.get(group["code"], group["code"])
+    cause = causes.get(group["code"]) or str(group["code"])
     return f"{group['field']}: {cause}" if group["field"] else cause

@@ -6,7 +6,7 @@ front; numbers stay numbers. The raw CSV and Parquet are for machines and change
 
 import csv
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -97,30 +97,37 @@ def open_part(chunk: BatchChunk) -> pa.Table:
         return parts.read(path)
 
 
-def write_result(out: IO[str], layout: Layout, tables: Iterator[pa.Table], *, raw: bool = False) -> None:
-    writer = csv.writer(out, delimiter=layout.reading.delimiter, lineterminator="\n")
-    safe: Callable[[str], str] = str if raw else escape
-    writer.writerow([safe(name) for name in layout.header])
-    for table in tables:
-        for lines in _result_lines(layout, table, safe):
-            writer.writerows(lines)
+class Sheet:
+    """Writes columns of text as CSV, in the delimiter of the input."""
+
+    def __init__(self, out: IO[str], delimiter: str, *, raw: bool = False) -> None:
+        self.raw = raw
+        self.plain = csv.writer(out, delimiter=delimiter, lineterminator="\n")
+        # Python leaves a lone carriage return unquoted, which readers take for the end of the line.
+        self.quoted = csv.writer(out, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
+
+    def write(self, columns: Sequence[list[str]]) -> None:
+        safe = columns if self.raw else [_made_safe(values) for values in columns]
+        has_returns = any("\r" in value for values in safe for value in values)
+        (self.quoted if has_returns else self.plain).writerows(zip(*safe, strict=True))
+
+    def write_header(self, names: Iterable[str]) -> None:
+        self.write([[name] for name in names])
 
 
-def _result_lines(
-    layout: Layout, table: pa.Table, safe: Callable[[str], str]
-) -> Iterator[Iterable[Sequence[str]]]:
-    names = parts.cell_columns(table)
-    for columns in parts.rows(table):
-        cells = [_made_safe(columns[name], safe) for name in names]
-        own = [_made_safe([_text(value) for value in values], safe) for values in layout.own_cells(columns)]
-        yield zip(*cells, *own, strict=True)
-
-
-def _made_safe(values: list[str], safe: Callable[[str], str]) -> list[str]:
+def _made_safe(values: list[str]) -> list[str]:
     """Most columns hold no risky cell at all; looking once is cheaper than changing each."""
-    if safe is str or not any(map(_RISKY.match, values)):
-        return values
-    return [safe(value) for value in values]
+    return [escape(value) for value in values] if any(map(_RISKY.match, values)) else values
+
+
+def write_result(out: IO[str], layout: Layout, tables: Iterator[pa.Table], *, raw: bool = False) -> None:
+    sheet = Sheet(out, layout.reading.delimiter, raw=raw)
+    sheet.write_header(layout.header)
+    for table in tables:
+        names = parts.cell_columns(table)
+        for columns in parts.rows(table):
+            own = [[_text(value) for value in values] for values in layout.own_cells(columns)]
+            sheet.write([*(columns[name] for name in names), *own])
 
 
 def _text(value: object) -> str:
@@ -132,20 +139,17 @@ def _text(value: object) -> str:
 def write_problems(out: IO[str], layout: Layout, tables: Iterator[pa.Table]) -> None:
     """Rows that could not be scored, to be mended and sent again: their cells, then where, what and how."""
     taken = {name.strip() for name in layout.reading.header}
-    own = [_free(name, taken) for name in ("row_number", "problem", "how_to_fix")]
-    writer = csv.writer(out, delimiter=layout.reading.delimiter, lineterminator="\n")
-    writer.writerow([escape(name) for name in (*layout.reading.header, *own)])
+    sheet = Sheet(out, layout.reading.delimiter)
+    sheet.write_header(
+        [*layout.reading.header, *(_free(name, taken) for name in ("row_number", "problem", "how_to_fix"))]
+    )
     for table in tables:
         bad = table.filter(pc.equal(table[parts.STATUS], parts.INVALID))
         names = parts.cell_columns(bad)
         for columns in parts.rows(bad):
-            cells = [_made_safe(columns[name], escape) for name in names]
             numbers = [str(layout.reading.number(row)) for row in columns[csvfile.ROW]]
-            told = [
-                _made_safe([_text(value) for value in columns[name]], escape)
-                for name in (parts.ERROR, parts.FIX)
-            ]
-            writer.writerows(zip(*cells, numbers, *told, strict=True))
+            told = [[_text(value) for value in columns[name]] for name in (parts.ERROR, parts.FIX)]
+            sheet.write([*(columns[name] for name in names), numbers, *told])
 
 
 def write_parquet(path: Path, layout: Layout, tables: Iterator[pa.Table]) -> None:

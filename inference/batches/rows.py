@@ -65,7 +65,8 @@ def _of_chunk(job: BatchJob, chunk: BatchChunk, rows: list[int]) -> dict[str, Pr
 def _record(
     job: BatchJob, chunk: BatchChunk, row: dict[str, Any], inputs: dict[str, Any], classes: list[Any]
 ) -> PredictionRecord:
-    chances = [row.get(parts.probability_column(n)) for n in range(len(classes))]
+    names = [parts.probability_column(n) for n in range(len(classes))]
+    chances = [row[name] for name in names if row.get(name) is not None]
     texts = {str(label): label for label in classes}
     return PredictionRecord(
         public_id=prediction_id(job, row[csvfile.ROW]),
@@ -76,7 +77,7 @@ def _record(
         at=job.as_of or chunk.done_at or job.created_at,
         label=texts.get(row[parts.LABEL]),
         value=row[parts.VALUE],
-        probabilities=dict(zip(texts, chances, strict=True)) if classes and None not in chances else None,
+        probabilities=dict(zip(texts, chances, strict=True)) if chances else None,
         inputs=inputs,
         warnings=json.loads(row[parts.WARNINGS] or "[]"),
         release_number=job.release.number if job.release else None,

@@ -119,9 +119,11 @@ def read_options(options: dict[str, Any]) -> dict[str, Any]:
     for name, allowed in _CHOICES.items():
         if options.get(name) and options[name] not in allowed:
             errors.append(_bad(name, options[name], ", ".join(repr(value) for value in allowed)))
-    for name in _FLAGS:
-        if not isinstance(options.get(name, False), bool):
-            errors.append(_bad(name, options[name], "true, false"))
+    errors += [
+        _bad(name, options[name], "true, false")
+        for name in _FLAGS
+        if not isinstance(options.get(name, False), bool)
+    ]
     if options.get("explain") is True:
         errors.append(_bad("explain", True, "false", "not_available"))
     mapping = options.get("mapping") or {}

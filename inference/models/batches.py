@@ -2,7 +2,7 @@
 
 import secrets
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Self
 
 from django.conf import settings
 from django.db import models
@@ -31,7 +31,7 @@ class LeaseQuerySet(models.QuerySet[Any]):
             row.refresh_from_db()
         return bool(taken)
 
-    def held(self, row: "Leased") -> "LeaseQuerySet":
+    def held(self, row: "Leased") -> Self:
         """The row, if its fencing token is still ours: what a late worker writes through this changes nothing."""
         return self.filter(pk=row.pk, token=row.token)
 
@@ -66,7 +66,7 @@ class BatchJobQuerySet(LeaseQuerySet):
 
 
 class BatchJob(Leased):
-    """One file scored with one pinned version. Row numbers always add up: total = scored + invalid + ignored + unscored."""
+    """One file scored with one pinned version. Always: total = scored + invalid + ignored + unscored."""
 
     class State(models.TextChoices):
         UPLOADED = "uploaded", _("Waiting")

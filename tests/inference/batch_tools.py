@@ -31,6 +31,13 @@ class PlainRunner:
         return Answer(("no", "yes"), (chance > 0.5).astype(int), probabilities, chance, 0.0)
 
 
+class RegressionRunner(PlainRunner):
+    """Answers with twice the age and a half."""
+
+    def predict(self, table: pa.Table, deadline: float = 120.0) -> Answer:
+        return Answer((), None, None, table["age"].to_numpy() * 2 + 0.5, 0.0)
+
+
 def use_runner(monkeypatch: Any, runner: PlainRunner | None = None) -> PlainRunner:
     chosen = runner or PlainRunner()
 
@@ -78,4 +85,13 @@ def result_text(job: BatchJob, name: str = "result") -> str:
         return file.read().decode("utf-8")
 
 
-__all__ = ["PlainRunner", "finish", "finishing", "result_text", "rows_csv", "start", "use_runner"]
+__all__ = [
+    "PlainRunner",
+    "RegressionRunner",
+    "finish",
+    "finishing",
+    "result_text",
+    "rows_csv",
+    "start",
+    "use_runner",
+]

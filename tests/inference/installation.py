@@ -1,4 +1,4 @@
-"""A whole installation in a folder, with its own processes: what a kill -9 test needs and a test database cannot give."""
+"""A whole installation in a folder, with processes of its own: what tests with kill -9 need."""
 
 import json
 import os

@@ -14,7 +14,15 @@ from registry import storage
 from registry.errors import Forbidden, Invalid, NothingServing, Refused, TooLarge, Unreadable
 from registry.models import AuditEvent, Release, User
 from tests import factories
-from tests.inference.batch_tools import PlainRunner, finish, result_text, rows_csv, start, use_runner
+from tests.inference.batch_tools import (
+    PlainRunner,
+    RegressionRunner,
+    finish,
+    result_text,
+    rows_csv,
+    start,
+    use_runner,
+)
 
 State = BatchJob.State
 
@@ -311,3 +319,27 @@ def test_a_column_called_prediction_is_not_overwritten(
 
     row = result_rows(job)[0]
     assert (row["prediction"], row["prediction__2"]) == ("mine", "no")
+
+
+def test_cells_with_line_ends_of_any_kind_stay_one_cell(
+    release: Release, business: User, runner: PlainRunner
+) -> None:
+    job = finish(start(release, business, b'age,city,note\n30,Pune,"one\rtwo"\n31,Pune,"three\nfour"\n'))
+
+    assert [row["note"] for row in result_rows(job)] == ["one\rtwo", "three\nfour"]
+
+
+def test_a_regression_has_values_and_no_probabilities(
+    business: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    schema = {**factories.SCHEMA, "target": {"name": "price", "task": "regression"}}
+    model = factories.create_model(task="regression")
+    release = factories.create_release(version=factories.create_version(model=model, schema=schema))
+    use_runner(monkeypatch, RegressionRunner())
+
+    job = finish(start(release, business, b"age,city\n30,Pune\nold,Pune\n"))
+
+    rows = result_rows(job)
+    assert rows[0]["prediction"] == "60.5" and rows[1]["prediction"] == ""
+    assert not [name for name in rows[0] if name.startswith("probability")]
+    assert job.summary["min"] == job.summary["max"] == 60.5

@@ -1,6 +1,7 @@
 """Workers are killed in the middle of a job, with -9 and without warning: every row ends in the result exactly once."""
 
 import csv
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,18 @@ import pytest
 
 from tests.inference.batch_tools import rows_csv
 from tests.inference.installation import START, TRAIN, Installation
-from tests.services import redis_url  # noqa: F401 - a fixture
+from tests.services import redis
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 
 def is_finished(seen: dict[str, Any]) -> bool:
     return seen["seconds"] is not None
+
+
+def went_on_from(tries: int) -> Callable[[dict[str, Any]], bool]:
+    """A worker has taken up another chunk."""
+    return lambda seen: (seen["tries"] or 0) > tries or is_finished(seen)
 
 
 def assert_every_row_once(seen: dict[str, Any], content: bytes) -> None:
@@ -35,9 +41,9 @@ def kill_three_times(place: Installation, content: bytes) -> dict[str, Any]:
     place.start("modeld")
     job = place.run(START, str(upload))
     for _kill in range(3):
-        before = place.look(job)["tries"] or 0
+        before = int(place.look(job)["tries"] or 0)
         worker = place.start("worker", "--processes", "2")
-        place.wait(job, lambda seen, before=before: (seen["tries"] or 0) > before or is_finished(seen), 60)
+        place.wait(job, went_on_from(before), 60)
         place.kill(worker)
     place.start("worker", "--processes", "2")
     return place.wait(job, is_finished, 120)
@@ -52,7 +58,7 @@ def test_200_000_rows_survive_kills_of_the_whole_worker_on_the_spool(tmp_path: P
 
 
 @pytest.mark.services
-def test_rows_survive_kills_of_the_whole_worker_on_redis(tmp_path: Path, redis_url: str) -> None:
+def test_rows_survive_kills_of_the_whole_worker_on_redis(tmp_path: Path) -> None:
     content = rows_csv(60_000, bad=60)
-    with Installation(tmp_path, REDIS_URL=redis_url) as place:
+    with redis() as url, Installation(tmp_path, REDIS_URL=url) as place:
         assert_every_row_once(kill_three_times(place, content), content)

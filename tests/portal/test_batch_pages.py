@@ -52,7 +52,8 @@ def test_a_model_that_does_not_answer_says_so(page: Client) -> None:
 def test_an_upload_leads_to_the_page_of_its_job(page: Client, release: Release) -> None:
     file = SimpleUploadedFile("people.csv", rows_csv(3))
     response = page.post(
-        reverse("batch-new", args=[release.model.slug]), {"file": file, "on_invalid": "stop", "delimiter": "tab"}
+        reverse("batch-new", args=[release.model.slug]),
+        {"file": file, "on_invalid": "stop", "delimiter": "tab"},
     )
 
     job = BatchJob.objects.get()
@@ -99,13 +100,16 @@ def test_it_sends_the_result_and_the_problems_as_attachments(
 
     result = page.get(reverse("batch-result", args=[job.public_id]))
     assert result.headers["Content-Disposition"].startswith("attachment; filename=")
-    assert "\r" not in result.headers["Content-Disposition"] and ".." not in result.headers["Content-Disposition"]
+    assert (
+        "\r" not in result.headers["Content-Disposition"]
+        and ".." not in result.headers["Content-Disposition"]
+    )
     assert body(result).startswith("\ufeffage,income,city,name,prediction,probability_no")
     assert "how_to_fix" in body(page.get(reverse("batch-problems", args=[job.public_id])))
     raw = body(page.get(reverse("batch-result", args=[job.public_id]), {"as": "csv-raw"}))
     assert raw.startswith("age,income")
-    parquet = page.get(reverse("batch-result", args=[job.public_id]), {"as": "parquet"})
-    assert b"".join(parquet.streaming_content).startswith(b"PAR1")  # type: ignore[arg-type]
+    parquet: Any = page.get(reverse("batch-result", args=[job.public_id]), {"as": "parquet"})
+    assert b"".join(parquet.streaming_content).startswith(b"PAR1")
     assert AuditEvent.objects.filter(action="batch.downloaded").count() == 4
 
 

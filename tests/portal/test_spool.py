@@ -3,9 +3,11 @@
 import multiprocessing
 from pathlib import Path
 from queue import Empty
+from typing import Any
 
 import pytest
-from kombu import Connection, Queue
+from kombu.connection import Connection
+from kombu.entity import Queue
 
 from portal import spool
 
@@ -23,7 +25,7 @@ def write_messages(folder: Path, writer: int, count: int) -> None:
             producer.publish({"n": f"{writer}-{number}"}, routing_key="work", declare=[Queue("work")])
 
 
-def read_messages(folder: Path, total: int, counter: "multiprocessing.Value", found: Path) -> None:
+def read_messages(folder: Path, total: int, counter: Any, found: Path) -> None:
     with open_spool(folder) as connection, found.open("w") as report:
         channel = connection.channel()
         queue = Queue("work")(channel)
