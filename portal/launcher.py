@@ -235,6 +235,9 @@ class Claim:
         self._file.write(json.dumps({"address": address, "process": os.getpid()}) + "\n")
         self._file.flush()
 
+    def release(self) -> None:
+        self._file.close()
+
 
 def noted_address(path: Path) -> str:
     """Where the last `up` on this folder answers or answered; nothing when there was none."""

@@ -108,6 +108,7 @@ class Start:
             return self._result()
         finally:
             self._stop()
+            self.claim.release()
 
     def _prepare_database(self) -> None:
         executor = MigrationExecutor(connection)
