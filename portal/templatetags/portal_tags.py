@@ -131,7 +131,7 @@ def badge(state: str, label: str = "", tone: str = "") -> dict[str, object]:
         "tone": tone or word.tone,
         "icon": word.icon,
         "label": label or word.label,
-        "live": state in _TURNING,
+        "css": "live" if state in _TURNING else "filled" if word.icon == "point" else "",
     }
 
 
@@ -213,7 +213,7 @@ def metric(value: object) -> str:
         return "–" if value is None else str(value)
     if not math.isfinite(value):
         return "–"
-    if value == 0 or (isinstance(value, int) and abs(value) >= 1000):
+    if value == 0 or (abs(value) >= 10 and value == round(value)):
         return count(value)
     if abs(value) < 0.001:
         return "<0.001" if value > 0 else ">−0.001"
