@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 from django.db import transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.dateparse import parse_datetime
 from django.utils.translation import gettext as _
@@ -44,15 +45,21 @@ class _Item:
     at: datetime
 
 
-def give_feedback(items: Sequence[Mapping[str, Any]], *, actor: Any, as_text: bool = False) -> Receipt:
+def give_feedback(
+    items: Sequence[Mapping[str, Any]],
+    *,
+    actor: Any,
+    among: QuerySet[RegisteredModel] | None = None,
+    as_text: bool = False,
+) -> Receipt:
     """Record outcomes, all or none: `{"prediction": id, "actual": class or number, "at": time or absent}`.
 
     Refuses malformed items (422, one entry each). Ids that do not exist, or that this person may not know of, come back
-    as `unknown`. Saying the same again changes nothing.
+    as `unknown`; `among` narrows it to the models of a key. Saying the same again changes nothing.
     """
     parsed = _parse(items)
     found = records.find_many(item.prediction for item in parsed)
-    models = _models(actor, found.values())
+    models = _models(actor, found.values(), among)
     targets = _targets(found.values())
     receipt, errors, rows = Receipt(), [], []
     for item in parsed:
@@ -158,8 +165,11 @@ def read_actual(target: Target, value: Any, *, as_text: bool = False) -> Label |
         return None
 
 
-def _models(actor: Any, found: Iterable[PredictionRecord]) -> dict[int, RegisteredModel]:
-    models = RegisteredModel.objects.visible_to(actor).in_bulk({record.model_id for record in found})
+def _models(
+    actor: Any, found: Iterable[PredictionRecord], among: QuerySet[RegisteredModel] | None
+) -> dict[int, RegisteredModel]:
+    visible = RegisteredModel.objects.visible_to(actor) if among is None else among
+    models = visible.in_bulk({record.model_id for record in found})
     for model in models.values():
         permissions.require(
             permissions.can_give_feedback(actor, model),

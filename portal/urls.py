@@ -3,8 +3,10 @@
 from django.contrib import admin
 from django.urls import include, path
 
-from portal.views import accounts, audit, batches, errors, health, home, inference, monitoring
+from inference.api.urls import urlpatterns as inference_api
+from portal.views import accounts, api, audit, batches, errors, health, home, inference, monitoring
 from portal.views.registry import approvals, models, releases, versions
+from registry.api.urls import urlpatterns as registry_api
 
 service_urls = [
     path("livez", health.live, name="livez"),
@@ -96,7 +98,12 @@ monitoring_urls = [
     path("models/<slug:slug>/drift/<slug:name>.csv", monitoring.drift_csv, name="drift-csv"),
 ]
 
-api_urls: list = []
+api_urls = [*registry_api, *inference_api]
+
+api_page_urls = [
+    path("api/schema/", api.Schema.as_view(), name="api-schema"),
+    path("api/docs/", api.docs, name="api-docs"),
+]
 
 # allauth lets people add addresses to their account; here the address is the person, and an administrator's matter.
 closed_urls = [
@@ -116,7 +123,9 @@ urlpatterns = [
     *closed_urls,
     path("accounts/", include("allauth.account.urls")),
     path("admin/", admin.site.urls),
-    path("api/", include((api_urls, "api"))),
+    *api_page_urls,
+    path("api/v1/", include((api_urls, "api"))),
+    path("api/<path:path>", api.nowhere, name="api-nowhere"),
 ]
 
 handler400 = "portal.views.errors.bad_request"

@@ -47,6 +47,7 @@ class Action(models.TextChoices):
     VERSION_CHECKING = "version.checking"
     VERSION_CHECKED = "version.checked"
     VERSION_CHECKS_FAILED = "version.checks_failed"
+    VERSION_ADMITTED = "version.admitted"
     VERSION_RETIRED = "version.retired"
     VERSION_QUARANTINED = "version.quarantined"
     VERSION_DOWNLOADED = "version.downloaded"

@@ -43,7 +43,8 @@ class UploadParser(MultiPartParser):
         self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> Any:
         context = parser_context or {}
-        limit = getattr(context.get("view"), "max_upload", None) or settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        name = getattr(context.get("view"), "max_upload", "") or "DATA_UPLOAD_MAX_MEMORY_SIZE"
+        limit = getattr(settings, name)
         try:
             length = int(context["request"].META.get("CONTENT_LENGTH") or 0)
         except ValueError:

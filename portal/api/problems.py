@@ -86,9 +86,18 @@ def not_found() -> Problem:
     return Problem(404, "not_found", _("There is no such thing, or you may not see it."))
 
 
+def of(status: int, *, detail: str = "", fix: str = "") -> Problem:
+    """The problem for a status alone, where Django has no more to say."""
+    if status == 404:
+        return not_found()
+    codes = {400: "bad_request", 403: "forbidden", 500: "server_error"}
+    words = detail or (_("The fault is ours; quote the request id.") if status == 500 else title_of(status))
+    return Problem(status, codes.get(status, "error"), words, fix)
+
+
 def _problem_of(exc: Exception) -> Problem | None:
     if isinstance(exc, Refused):
-        return Problem(exc.status, exc.code, str(exc), exc.fix, exc.errors)  # type: ignore[arg-type]
+        return Problem(exc.status, exc.code, str(exc), exc.fix, exc.errors)
     if isinstance(exc, Http404):
         return not_found()
     if isinstance(exc, PermissionDenied):
@@ -107,10 +116,10 @@ def _problem_of(exc: Exception) -> Problem | None:
 
 def _framework_problem(exc: exceptions.APIException) -> Problem:
     headers = {}
-    if getattr(exc, "auth_header", None):
-        headers["WWW-Authenticate"] = exc.auth_header
+    if challenge := getattr(exc, "auth_header", None):
+        headers["WWW-Authenticate"] = str(challenge)
     if isinstance(exc, exceptions.Throttled):
-        seconds = max(1, math.ceil(exc.wait or 1))
+        seconds = max(1, math.ceil(getattr(exc, "wait", None) or 1))
         headers["Retry-After"] = str(seconds)
         detail = _("Too many writes; try again in %(seconds)d s.") % {"seconds": seconds}
         return Problem(429, "throttled", detail, headers=headers)
@@ -139,7 +148,7 @@ def _sentence(errors: Sequence[Entry]) -> str:
 
 def _flat(details: Any, path: tuple[str | int, ...] = ()) -> Iterator[Entry]:
     """Entries from the framework's nested errors; the first number on the way is the row."""
-    if isinstance(details, Mapping) and set(details) == {"message", "code"} and not isinstance(details["message"], Mapping):
+    if _is_entry(details):
         row = next((part for part in path if isinstance(part, int)), None)
         name = ".".join(str(part) for part in path if isinstance(part, str) and part != "non_field_errors")
         yield {"field": name, "row": row, "code": str(details["code"]), "expected": force_str(details["message"])}
@@ -147,9 +156,15 @@ def _flat(details: Any, path: tuple[str | int, ...] = ()) -> Iterator[Entry]:
         for name, inner in details.items():
             yield from _flat(inner, (*path, name))
     elif isinstance(details, list):
-        is_many = any(isinstance(each, Mapping) and set(each) != {"message", "code"} for each in details)
+        is_many = any(not _is_entry(each) for each in details)
         for position, inner in enumerate(details):
             yield from _flat(inner, (*path, position) if is_many else path)
+
+
+def _is_entry(details: Any) -> bool:
+    """One mistake, as the framework tells it; and not a body that has fields of these names."""
+    is_pair = isinstance(details, Mapping) and set(details) == {"message", "code"}
+    return is_pair and isinstance(details["message"], str)
 
 
 def _entry(

@@ -5,6 +5,7 @@ from django.shortcuts import render
 from django.template import loader
 from django.utils.translation import gettext as _
 
+from portal.api import problems
 from registry import audit
 from registry.errors import Refused
 
@@ -13,6 +14,8 @@ _PAGES = frozenset({400, 403, 404, 409, 413, 429, 503})
 
 def error_page(request: HttpRequest, status: int, *, detail: str = "", fix: str = "") -> HttpResponse:
     """The page for `status`; one without a page of its own gets the nearest (422 is a 400, 410 a 404)."""
+    if request.path.startswith(problems.API):
+        return problems.of(status, detail=detail, fix=fix).response()
     page = status if status in _PAGES else {410: 404}.get(status, 400 if status < 500 else 503)
     context = {
         "status": status,
@@ -42,6 +45,8 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Stands alone: whatever broke may break the usual context too."""
+    if request.path.startswith(problems.API):
+        return problems.of(500).response()
     context = {"request_id": audit.current_context().request_id}
     return HttpResponse(loader.get_template("500.html").render(context), status=500)
 

@@ -22,30 +22,31 @@ class KeyAllows(BasePermission):
         key = key_of(request)
         if key is None or request.method not in view.allowed_methods:  # the latter ends as 405
             return True
-        action = action_of(view, str(request.method))
-        if action == ANY_KEY:
+        actions = actions_of(view, str(request.method))
+        if ANY_KEY in actions:
             return True
-        if not key.allows(action):
+        carried = [action for action in actions if key.allows(action)]
+        if not carried:
             raise Forbidden(
-                _("This key does not carry the action “%(action)s”.") % {"action": action or _("none")},
+                _("This key does not carry the action “%(action)s”.") % {"action": "” / “".join(actions)},
                 code="key_action_missing",
                 fix=_("Use a key with that action."),
             )
-        if not permissions.can_use_key_action(request.user, action):
+        if not any(permissions.can_use_key_action(request.user, action) for action in carried):
             raise Forbidden(
-                _("The owner of this key has no role that allows “%(action)s”.") % {"action": action},
+                _("The owner of this key has no role that allows “%(action)s”.") % {"action": carried[0]},
                 code="key_owner_role_missing",
                 fix=_("An administrator can give them the role."),
             )
         return True
 
 
-def action_of(view: Any, method: str) -> str:
-    """What a key needs for this method of the view: one word for all, or one a method."""
-    declared = getattr(view, "key_action", "")
+def actions_of(view: Any, method: str) -> tuple[str, ...]:
+    """What a key needs for this method of the view: one of these."""
+    declared = getattr(view, "key_action", ())
     if isinstance(declared, dict):
-        return str(declared.get("GET" if method in ("HEAD", "OPTIONS") else method, ""))
-    return str(declared)
+        declared = declared.get("GET" if method in ("HEAD", "OPTIONS") else method, ())
+    return (declared,) if isinstance(declared, str) else tuple(declared)
 
 
 def key_of(request: Request) -> ApiKey | None:

@@ -3,13 +3,14 @@
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar, cast
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
+from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.generics import GenericAPIView
 from rest_framework.renderers import JSONRenderer
 from rest_framework.request import Request
@@ -24,6 +25,9 @@ from registry.models import IdempotencyRecord, ModelVersion, RegisteredModel
 
 LONGEST_IDEMPOTENCY_KEY = 200
 Row = TypeVar("Row", bound=Model)
+
+#: One action of a key, or several of which one is enough.
+KeyAction = str | tuple[str, ...]
 
 
 class _Replayed(Exception):
@@ -41,7 +45,7 @@ class Endpoint(GenericAPIView):
     `attempts` names, by method, the act that a refusal is recorded as.
     """
 
-    key_action: ClassVar[str | dict[str, str]] = ""
+    key_action: ClassVar[KeyAction | Mapping[str, KeyAction]] = ()
     attempts: ClassVar[Mapping[str, Action]] = {}
     #: POST takes an Idempotency-Key. Not where nothing is created and the answer may be large.
     is_idempotent: ClassVar[bool] = True
@@ -49,8 +53,9 @@ class Endpoint(GenericAPIView):
     is_throttled: ClassVar[bool] = True
     #: Fields of an answer that are shown once and never stored.
     shown_once: ClassVar[frozenset[str]] = frozenset()
-    #: Bytes that an upload may have; more is refused before it is read.
-    max_upload: int | None = None
+    #: The setting that says how many bytes an upload may have; more is refused before it is read.
+    max_upload: ClassVar[str] = ""
+    filter_backends = [DjangoFilterBackend]
 
     subject: Model | None = None
     _claim: IdempotencyRecord | None = None
@@ -59,6 +64,15 @@ class Endpoint(GenericAPIView):
 
     def models(self) -> QuerySet[RegisteredModel]:
         return visible_models(self.request)
+
+    def rows(self) -> QuerySet[Any]:
+        """The rows that this view is about, as far as the caller may see them."""
+        raise NotImplementedError
+
+    def get_queryset(self) -> QuerySet[Any]:
+        if getattr(self, "swagger_fake_view", False):  # the document is made without a caller
+            return cast(Any, self.serializer_class).Meta.model._base_manager.none()  # type: ignore[no-any-return]
+        return self.rows()
 
     def get_model(self) -> RegisteredModel:
         """The model that the path names; 404 when this person or this key may not see it."""
@@ -115,10 +129,8 @@ class Endpoint(GenericAPIView):
         """Does this refusal belong into the audit log? A mistake in a form or a missing thing does not."""
         return error.status not in (404, 422)
 
-    def finalize_response(
-        self, request: HttpRequest | Request, response: HttpResponseBase, *args: Any, **kwargs: Any
-    ) -> HttpResponseBase:
-        final: HttpResponseBase = super().finalize_response(request, response, *args, **kwargs)  # type: ignore[arg-type]
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        final = super().finalize_response(request, response, *args, **kwargs)
         if self._claim is not None:
             self._settle(self._claim, response)
         return final

@@ -142,7 +142,7 @@ def _text_of(data: Any) -> Any:
 def _storable(value: Any) -> Any:
     """The same value, refused where a database could not keep one of its texts."""
     for text in _texts(value):
-        if "\x00" in text or not text.isprintable() and _has_surrogate(text):
+        if "\x00" in text or _has_surrogate(text):
             raise serializers.ValidationError(_("Remove characters that are no text."), code="not_text")
     return value
 

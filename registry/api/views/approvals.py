@@ -22,12 +22,12 @@ from registry.models import ReleaseRequest
 class Requests(Endpoint):
     serializer_class = RequestSerializer
 
-    def get_queryset(self) -> QuerySet[ReleaseRequest]:
+    def rows(self) -> QuerySet[ReleaseRequest]:
         requests = ReleaseRequest.objects.filter(version__model__in=self.models()).with_context()
         return requests.prefetch_related("decisions__decided_by").order_by("-requested_at", "-pk")
 
     def get_request(self) -> ReleaseRequest:
-        return self.about(get_object_or_404(self.get_queryset(), public_id=self.kwargs["request_id"]))
+        return self.about(get_object_or_404(self.rows(), public_id=self.kwargs["request_id"]))
 
 
 class RequestCreate(Requests):

@@ -25,7 +25,7 @@ from registry.models import ApiKey, RegisteredModel, User
 class Keys(Endpoint):
     serializer_class = KeySerializer
 
-    def get_queryset(self) -> QuerySet[ApiKey]:
+    def rows(self) -> QuerySet[ApiKey]:
         """Your own; those of service accounts for who looks after them; all for administrators."""
         rows = ApiKey.objects.select_related("user").prefetch_related("only_models").order_by("-created_at", "-pk")
         if permissions.can_manage_people(self.actor):
@@ -34,7 +34,7 @@ class Keys(Endpoint):
         return rows.filter(mine | Q(user__is_service=True) if permissions.can_own_service_keys(self.actor) else mine)
 
     def get_key(self) -> ApiKey:
-        found = self.about(get_object_or_404(self.get_queryset(), pk=self.kwargs["pk"]))
+        found = self.about(get_object_or_404(self.rows(), pk=self.kwargs["pk"]))
         self.require_within(found.actions, None if found.all_models else list(found.only_models.all()), found.user)
         return found
 

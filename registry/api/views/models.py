@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from django.conf import settings
 from django.db.models import QuerySet
 from django.shortcuts import get_object_or_404
+from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema
 from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
@@ -27,7 +27,7 @@ class Models(Endpoint):
     serializer_class = ModelSerializer
     serving: Serving = {}
 
-    def get_queryset(self) -> QuerySet[RegisteredModel]:
+    def rows(self) -> QuerySet[RegisteredModel]:
         return self.models().select_related("created_by").prefetch_related("owners", "groups").order_by("name", "pk")
 
     def get_serializer_context(self) -> dict[str, Any]:
@@ -54,7 +54,8 @@ class ModelList(Models, ListAPIView):
         """Create a model: a named question that the business asks."""
         key = key_of(request)
         if key is not None and not key.all_models:
-            raise Forbidden("This key is for some models only, so it cannot create one.", code="key_limited_to_models")
+            message = _("This key is for some models only, so it cannot create one.")
+            raise Forbidden(message, code="key_limited_to_models")
         model = catalog.create_model(**self.read(ModelBody), actor=self.actor)
         return self.tell(model, 201)
 
@@ -77,7 +78,7 @@ class ModelDetail(Models):
 class Datasets(Endpoint):
     serializer_class = DatasetSerializer
 
-    def get_queryset(self) -> QuerySet[Dataset]:
+    def rows(self) -> QuerySet[Dataset]:
         datasets = Dataset.objects.select_related("created_by").order_by("-created_at", "-pk")
         return datasets.filter(model=self.get_model())
 
@@ -87,10 +88,7 @@ class DatasetList(Datasets, ListAPIView):
 
     key_action = {"GET": "read", "POST": "upload"}
     attempts = {"POST": Action.DATASET_ADDED}
-
-    @property
-    def max_upload(self) -> int:  # type: ignore[override]
-        return int(settings.MODELGATE_MAX_DATASET)
+    max_upload = "MODELGATE_MAX_DATASET"
 
     @extend_schema(request={"multipart/form-data": DatasetBody}, responses={201: DatasetSerializer})
     def post(self, request: Request, slug: str) -> Response:
@@ -108,12 +106,14 @@ class DatasetDetail(Datasets, RetrieveAPIView):
     key_action = "read"
 
     def get_object(self) -> Dataset:
-        return get_object_or_404(self.get_queryset(), public_id=self.kwargs["dataset"])
+        return get_object_or_404(self.rows(), public_id=self.kwargs["dataset"])
 
 
 class EnvironmentList(Endpoint, ListAPIView):
     """The places where versions answer."""
 
     key_action = "read"
-    queryset = Environment.objects.all()
     serializer_class = EnvironmentSerializer
+
+    def rows(self) -> QuerySet[Environment]:
+        return Environment.objects.all()

@@ -30,7 +30,7 @@ class ReleaseList(Endpoint, ListAPIView):
     attempts = {"POST": Action.RELEASE_MADE}
     serializer_class = ReleaseSerializer
 
-    def get_queryset(self) -> QuerySet[Release]:
+    def rows(self) -> QuerySet[Release]:
         environment = environment_named(self.read_query(EnvironmentQuery)["environment"])
         return Release.objects.of(self.get_model(), environment.slug).order_by("-number")
 

@@ -1,6 +1,5 @@
 """Versions: uploaded, checked, downloaded, retired."""
 
-from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import FileResponse
@@ -24,7 +23,7 @@ from registry.models import ModelVersion, Role
 class Versions(Endpoint):
     serializer_class = VersionSerializer
 
-    def get_queryset(self) -> QuerySet[ModelVersion]:
+    def rows(self) -> QuerySet[ModelVersion]:
         versions = ModelVersion.objects.select_related("model", "uploaded_by", "reference", "evaluation")
         return versions.prefetch_related("checks").filter(model=self.get_model()).order_by("-number")
 
@@ -34,10 +33,7 @@ class VersionList(Versions, ListAPIView):
 
     key_action = {"GET": "read", "POST": "upload"}
     attempts = {"POST": Action.VERSION_UPLOADED}
-
-    @property
-    def max_upload(self) -> int:  # type: ignore[override]
-        return int(settings.MODELGATE_MAX_ARTIFACT)
+    max_upload = "MODELGATE_MAX_ARTIFACT"
 
     def is_worth_recording(self, error: Refused) -> bool:
         return True  # every refused file is something that an auditor may ask about
@@ -88,7 +84,7 @@ class VersionChecks(Versions):
 
 class VersionAdmit(Versions):
     key_action = "approve"
-    attempts = {"POST": Action.VERSION_CHECKED}
+    attempts = {"POST": Action.VERSION_ADMITTED}
 
     @extend_schema(request=AdmitBody, responses=VersionSerializer)
     def post(self, request: Request, slug: str, number: int) -> Response:

@@ -1,0 +1,1 @@
+"""Running models over HTTP: predictions, outcomes, batches."""

@@ -1,0 +1,1 @@
+"""One module a subject: predictions and outcomes, batches."""

@@ -1,0 +1,114 @@
+"""Ask, read again, say what came true, compare two versions."""
+
+from typing import Any
+
+from django.core.cache import cache
+from django.http import Http404
+from django.shortcuts import get_object_or_404
+from drf_spectacular.utils import extend_schema
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from inference import comparing, feedback, predictions, records
+from inference.api.serializers import (
+    AnswerSerializer,
+    CompareQuery,
+    ComparisonSerializer,
+    FeedbackBody,
+    PredictBody,
+    PredictionSerializer,
+    ReceiptSerializer,
+)
+from inference.models import Prediction
+from inference.ports import PredictionRecord
+from registry import audit
+from registry.api.access import key_of
+from registry.api.base import Endpoint
+from registry.audit import Action
+from registry.errors import Refused
+from registry.models import ModelVersion, RegisteredModel
+
+REFUSED_AGAIN = 60  # seconds in which the same refusal of a prediction is one event
+
+
+class Predict(Endpoint):
+    key_action = "predict"
+    attempts = {"POST": Action.PREDICTION_MADE}
+    is_idempotent = False
+    is_throttled = False
+    serializer_class = AnswerSerializer
+
+    @extend_schema(request=PredictBody, responses=AnswerSerializer)
+    def post(self, request: Request, slug: str) -> Response:
+        """Answer one row or many, all or nothing, with the version that serves. Each answer has a record."""
+        model = self.get_model()
+        body = self.read(PredictBody)
+        answer = predictions.predict(
+            model,
+            body["rows"] if "rows" in body else [body["inputs"]],
+            actor=self.actor,
+            channel=Prediction.Channel.API,
+            environment=body["environment"],
+            version_number=body.get("version"),
+            request_id=audit.current_context().request_id,
+            key=key_of(request),
+        )
+        return Response(answer.to_json())
+
+    def is_worth_recording(self, error: Refused) -> bool:
+        """Who may not, and what may not answer: once a minute, for a program asks many times a second."""
+        if error.status not in (403, 409) and error.code != "nothing_serving":
+            return False
+        subject = self.subject.pk if self.subject else 0
+        seen = f"predict-refused-{self.actor.pk}-{subject}-{error.code}"
+        return cache.add(seen, True, timeout=REFUSED_AGAIN)
+
+
+class PredictionDetail(Endpoint):
+    key_action = ("predict", "read")
+    serializer_class = PredictionSerializer
+
+    def get(self, request: Request, prediction: str) -> Response:
+        """One answered question. Reading somebody else's needs the right to, and is audited."""
+        found = records.find(prediction)
+        model = found and self.models().filter(pk=found.model_id).first()
+        if not model:
+            raise Http404
+        record = records.read(prediction, actor=self.actor)
+        return self.answer(_told(record, model))
+
+
+class Feedback(Endpoint):
+    key_action = "feedback"
+    attempts = {"POST": Action.FEEDBACK_GIVEN}
+    serializer_class = ReceiptSerializer
+
+    @extend_schema(request=FeedbackBody, responses=ReceiptSerializer)
+    def post(self, request: Request) -> Response:
+        """Say what came true of predictions. A second word on the same one is a correction."""
+        items = self.read(FeedbackBody)["items"]
+        receipt = feedback.give_feedback(items, actor=self.actor, among=self.models())
+        return Response(receipt.to_json())
+
+
+class Compare(Endpoint):
+    key_action = "read"
+    serializer_class = ComparisonSerializer
+
+    @extend_schema(parameters=[CompareQuery], responses=ComparisonSerializer)
+    def get(self, request: Request, slug: str) -> Response:
+        """Two versions side by side: metrics, schema, and how often they agree on the reference rows."""
+        model = self.get_model()
+        asked = self.read_query(CompareQuery)
+        a, b = (self._version(model, asked[name]) for name in ("a", "b"))
+        return self.answer(comparing.compare(a, b))
+
+    def _version(self, model: RegisteredModel, number: int) -> ModelVersion:
+        versions = ModelVersion.objects.select_related("model", "reference")
+        return get_object_or_404(versions, model=model, number=number)
+
+
+def _told(record: PredictionRecord, model: RegisteredModel) -> dict[str, Any]:
+    version = ModelVersion.objects.only("number").get(pk=record.version_id)
+    fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
+    return {**fields, "model": model.slug, "version": version.number}
