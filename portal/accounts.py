@@ -1,7 +1,7 @@
 """How people sign in: by invitation only."""
 
 from allauth.account.adapter import DefaultAccountAdapter
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 
 
 class AccountAdapter(DefaultAccountAdapter):
@@ -9,3 +9,8 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
         return False
+
+
+def closed(request: HttpRequest, **arguments: str) -> HttpResponse:
+    """A page of allauth that does not exist here."""
+    raise Http404

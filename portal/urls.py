@@ -4,7 +4,8 @@ from django.contrib import admin
 from django.urls import include, path
 
 from inference.api.urls import urlpatterns as inference_api
-from portal.views import accounts, api, audit, batches, errors, health, home, inference, monitoring
+from portal.accounts import closed
+from portal.views import accounts, api, audit, batches, health, home, inference, monitoring
 from portal.views.registry import approvals, models, releases, versions
 from registry.api.urls import urlpatterns as registry_api
 
@@ -107,8 +108,8 @@ api_page_urls = [
 
 # allauth lets people add addresses to their account; here the address is the person, and an administrator's matter.
 closed_urls = [
-    path("accounts/email/", errors.not_found, name="account_email"),
-    path("accounts/confirm-email/", errors.not_found, name="account_email_verification_sent"),
+    path("accounts/email/", closed, name="account_email"),
+    path("accounts/confirm-email/", closed, name="account_email_verification_sent"),
 ]
 
 urlpatterns = [
