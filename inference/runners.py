@@ -11,12 +11,12 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -31,7 +31,10 @@ from registry.errors import Refused
 from registry.models import ModelVersion
 from registry.schema import Label
 
+R = TypeVar("R")
+
 PATIENCE = 15.0
+RETRY_SECONDS = 0.05
 START_SECONDS = 180.0
 KEPT = 32
 MAX_CLASSES = 10_000
@@ -214,20 +217,20 @@ def _client(path: Path) -> "Client":
 class Conversation:
     """An open socket to one runner."""
 
-    socket: socket.socket
+    connection: socket.socket
     generation: str
     facts: Facts
     lease: socket.socket | None = None
 
     def close(self) -> None:
-        self.socket.close()
+        self.connection.close()
         if self.lease is not None:
             self.lease.close()
 
     def is_open(self) -> bool:
         """Nothing is due between questions: readable means that the runner hung up (or speaks out of turn)."""
         poller = select.poll()
-        poller.register(self.socket, select.POLLIN)
+        poller.register(self.connection, select.POLLIN)
         return not poller.poll(0)
 
     def ask(self, spec: RunnerSpec, table: pa.Table, seconds: float) -> Answer:
@@ -235,8 +238,8 @@ class Conversation:
         limit = REPLY_OVERHEAD + table.num_rows * 8 * (len(self.facts.classes) + 2)
         rows = _pack(table, spec.columns)
         try:
-            wire.send(self.socket, {"rows": rows}, deadline=deadline)
-            reply = wire.receive(self.socket, limit, deadline)
+            wire.send(self.connection, {"rows": rows}, deadline=deadline)
+            reply = wire.receive(self.connection, limit, deadline)
         except TimeoutError:
             raise
         except OSError as error:
@@ -260,11 +263,13 @@ class Client:
         self._kept = _Kept()
 
     def predict(self, spec: RunnerSpec, table: pa.Table, seconds: float) -> Answer:
+        died = ""
         for attempt in (1, 2):
-            conversation = self._conversation(spec)
+            conversation = self._conversation(spec, died)
             try:
                 return conversation.ask(spec, table, seconds)
             except _Died:
+                died = conversation.generation
                 self._drop(spec.key)
                 if attempt == 2:
                     raise ModelUnavailable(
@@ -280,60 +285,66 @@ class Client:
         raise AssertionError("unreachable")
 
     def describe(self, spec: RunnerSpec) -> Facts:
-        with closing(self._call({"op": "warm", "spec": spec.to_wire()}, START_SECONDS)) as supervisor:
-            return _facts(_accept(wire.receive(supervisor, deadline=wire.Deadline(START_SECONDS))))
+        return _facts(self._tell({"op": "warm", "spec": spec.to_wire()}, START_SECONDS))
 
-    def connect(self, spec: RunnerSpec) -> Conversation:
-        supervisor = self._call({"op": "connect", "spec": spec.to_wire()}, START_SECONDS)
-        with supervisor:
-            return _introduced(supervisor)
+    def connect(self, spec: RunnerSpec, died: str = "") -> Conversation:
+        """A conversation with the version's runner, and not with the generation that we saw die."""
+        message = {"op": "connect", "spec": spec.to_wire(), "died": died}
+        return self._call(message, START_SECONDS, _introduced)
 
     def fresh(self, spec: RunnerSpec) -> Conversation:
-        supervisor = self._call({"op": "fresh", "spec": spec.to_wire()}, START_SECONDS)
-        try:
-            conversation = _introduced(supervisor)
-        except BaseException:
-            supervisor.close()
-            raise
-        conversation.lease = supervisor
-        return conversation
+        """A conversation with a runner of one's own; it ends with the lease."""
+        message = {"op": "fresh", "spec": spec.to_wire()}
+        return self._call(message, START_SECONDS, _introduced_with_lease)
 
     def kill(self, key: str, generation: str) -> None:
-        self._tell({"op": "kill", "key": key, "generation": generation})
+        self._tell({"op": "kill", "key": key, "generation": generation}, 10)
 
     def retire(self, key: str, drain: float = 30) -> None:
-        self._tell({"op": "retire", "key": key, "drain": drain})
+        self._tell({"op": "retire", "key": key, "drain": drain}, 10)
 
     def status(self) -> dict[str, Any]:
         """The supervisor's own account; raises ModelUnavailable at once when it is away."""
-        with closing(self._call({"op": "status"}, 5, patience=0)) as supervisor:
-            return _accept(wire.receive(supervisor, deadline=wire.Deadline(5)))
+        return self._tell({"op": "status"}, 5, patience=0)
 
-    def _tell(self, message: dict[str, Any]) -> None:
-        with closing(self._call(message, 10)) as supervisor:
-            _accept(wire.receive(supervisor, deadline=wire.Deadline(10)))
+    def _tell(self, message: dict[str, Any], timeout: float, patience: float | None = None) -> dict[str, Any]:
+        return self._call(message, timeout, _plain_reply, patience)
 
-    def _call(self, message: dict[str, Any], timeout: float, patience: float = PATIENCE) -> socket.socket:
-        """Connect and say it. A supervisor that restarts is worth a wait; one that never comes back is an error."""
-        give_up = time.monotonic() + patience
+    def _call(
+        self,
+        message: dict[str, Any],
+        timeout: float,
+        read: Callable[[socket.socket, wire.Deadline], R],
+        patience: float | None = None,
+    ) -> R:
+        """Say it and read the reply. A supervisor that restarts is worth a wait; asking twice does no harm."""
+        give_up = time.monotonic() + (PATIENCE if patience is None else patience)
         while True:
             try:
-                supervisor = address.connect(self.path, timeout)
-            except OSError as error:
-                if time.monotonic() >= give_up:
+                return self._call_once(message, wire.Deadline(timeout), read)
+            except (OSError, wire.BadFrame) as error:
+                if isinstance(error, TimeoutError) or time.monotonic() >= give_up:
                     raise _away(error) from None
-                select.select([], [], [], 0.05)
-                continue
-            try:
-                wire.send(supervisor, message, deadline=wire.Deadline(timeout))
-            except OSError as error:
-                supervisor.close()
-                if time.monotonic() >= give_up:
-                    raise _away(error) from None
-                continue
-            return supervisor
+            select.select([], [], [], RETRY_SECONDS)
 
-    def _conversation(self, spec: RunnerSpec) -> Conversation:
+    def _call_once(
+        self,
+        message: dict[str, Any],
+        deadline: wire.Deadline,
+        read: Callable[[socket.socket, wire.Deadline], R],
+    ) -> R:
+        supervisor = address.connect(self.path, deadline.remaining())
+        try:
+            wire.send(supervisor, message, deadline=deadline)
+            found = read(supervisor, deadline)
+        except BaseException:
+            supervisor.close()
+            raise
+        if not (isinstance(found, Conversation) and found.lease is supervisor):
+            supervisor.close()
+        return found
+
+    def _conversation(self, spec: RunnerSpec, died: str) -> Conversation:
         kept = self._kept
         if kept.pid != os.getpid():
             kept.pid, kept.conversations = os.getpid(), OrderedDict()
@@ -341,8 +352,10 @@ class Client:
         if known is not None and known.is_open():
             kept.conversations.move_to_end(spec.key)
             return known
-        self._drop(spec.key)
-        kept.conversations[spec.key] = self.connect(spec)
+        if known is not None:
+            died = known.generation
+            self._drop(spec.key)
+        kept.conversations[spec.key] = self.connect(spec, died)
         while len(kept.conversations) > KEPT:
             kept.conversations.popitem(last=False)[1].close()
         return kept.conversations[spec.key]
@@ -398,21 +411,28 @@ class FreshRunner:
 # --- what arrives ---
 
 
-def _introduced(supervisor: socket.socket) -> Conversation:
-    try:
-        reply, fds = wire.receive_with_fds(supervisor, deadline=wire.Deadline(START_SECONDS))
-    except (OSError, ValueError) as error:
-        raise _away(error) from None
-    conversation = socket.socket(fileno=fds[0]) if fds else None
+def _plain_reply(supervisor: socket.socket, deadline: wire.Deadline) -> dict[str, Any]:
+    return _accept(wire.receive(supervisor, deadline=deadline))
+
+
+def _introduced(supervisor: socket.socket, deadline: wire.Deadline) -> Conversation:
+    reply, fds = wire.receive_with_fds(supervisor, deadline=deadline)
+    connection = address.Held(fileno=fds[0]) if fds else None
     try:
         facts = _facts(_accept(reply))
-        if conversation is None:
-            raise _garbled(ValueError("no conversation"))
-        return Conversation(conversation, str(reply["generation"]), facts)
+        if connection is None:
+            raise wire.BadFrame("no conversation")
+        return Conversation(connection, str(reply["generation"]), facts)
     except BaseException:
-        if conversation is not None:
-            conversation.close()
+        if connection is not None:
+            connection.close()
         raise
+
+
+def _introduced_with_lease(supervisor: socket.socket, deadline: wire.Deadline) -> Conversation:
+    conversation = _introduced(supervisor, deadline)
+    conversation.lease = supervisor
+    return conversation
 
 
 def _accept(reply: dict[str, Any]) -> dict[str, Any]:

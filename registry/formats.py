@@ -14,12 +14,15 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import IO, Literal, Protocol, cast
+from typing import IO, TYPE_CHECKING, Literal, Protocol, cast
 
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from registry.errors import Invalid, Unreadable
+
+if TYPE_CHECKING:
+    from django_stubs_ext import StrOrPromise as Words
 
 Format = Literal["pickle", "skops"]
 
@@ -43,8 +46,8 @@ class Kind:
     """Something that people upload by mistake: how it begins, what it is, what to do instead."""
 
     begins: bytes
-    what: str
-    fix: str = ""
+    what: "Words"
+    fix: "Words" = ""
 
 
 NOT_MODELS = (

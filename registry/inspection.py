@@ -205,7 +205,7 @@ class Inert:
     arguments: tuple[Any, ...] = ()
     state: Any = None
 
-    def __new__(cls, *arguments: Any, **_named: Any) -> "Inert":
+    def __new__(cls, *arguments: Any, **_named: Any) -> Any:
         made = object.__new__(cls)
         made.arguments = arguments
         return made
@@ -230,14 +230,14 @@ class Inert:
 class NeverCalled(Inert):
     """numpy.ndarray is only ever named in honest files: called over raw bytes it makes pointers out of thin air."""
 
-    def __new__(cls, *_arguments: Any, **_named: Any) -> "Inert":
+    def __new__(cls, *_arguments: Any, **_named: Any) -> Any:
         raise _Stop(_("it calls numpy.ndarray directly"))
 
 
 class Reconstructor(Inert):
     """copyreg._reconstructor makes an instance of its first argument."""
 
-    def __new__(cls, *arguments: Any, **_named: Any) -> "Inert":
+    def __new__(cls, *arguments: Any, **_named: Any) -> Any:
         kind = arguments[0] if arguments else None
         if isinstance(kind, type) and issubclass(kind, Inert):
             return kind.__new__(kind)
@@ -251,10 +251,13 @@ SPECIAL: dict[Name, type[Inert]] = {
 }
 
 
-class Replay(pickle._Unpickler):  # type: ignore[name-defined,misc]
+_PythonUnpickler: Any = pickle._Unpickler  # the one in Python, whose steps can be overridden
+
+
+class Replay(_PythonUnpickler):
     """Runs the stream with stand-ins, and passes over the arrays that joblib puts between its opcodes."""
 
-    dispatch = dict(pickle._Unpickler.dispatch)  # type: ignore[attr-defined]
+    dispatch = dict(_PythonUnpickler.dispatch)
 
     def __init__(self, stream: formats.Metered, found: Found) -> None:
         super().__init__(stream)

@@ -27,13 +27,9 @@ class Supervisor:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Supervisor":
-        self.log = open(self.socket.with_suffix(".log"), "ab")  # noqa: SIM115 - closed in stop()
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "inference.modeld", "--socket", self.socket, "--store", self.store, *self.options],
-            cwd=ROOT,
-            stderr=self.log,
-            process_group=0,
-        )
+        command = [sys.executable, "-m", "inference.modeld", "--socket", self.socket, "--store", self.store]
+        with self.socket.with_suffix(".log").open("ab") as log:
+            self.process = subprocess.Popen([*command, *self.options], cwd=ROOT, stderr=log, process_group=0)
         self.wait_until_it_listens()
         return self
 
@@ -59,7 +55,6 @@ class Supervisor:
         if self.process is not None and self.process.poll() is None:
             os.kill(self.process.pid, signal.SIGTERM)
             self.process.wait(20)
-        self.log.close()
 
     @property
     def client(self) -> runners.Client:

@@ -10,9 +10,10 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
-from sklearn.pipeline import Pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 ROWS = 240
@@ -53,9 +54,14 @@ def csv() -> io.BytesIO:
 def _mixed(estimator: Any) -> Pipeline:
     numbers = Pipeline([("fill", SimpleImputer()), ("scale", StandardScaler())])
     words = Pipeline(
-        [("fill", SimpleImputer(strategy="most_frequent")), ("encode", OneHotEncoder(handle_unknown="ignore"))]
+        [
+            ("fill", SimpleImputer(strategy="most_frequent")),
+            ("encode", OneHotEncoder(handle_unknown="ignore")),
+        ]
     )
-    columns = ColumnTransformer([("numbers", numbers, ["age", "income", "member"]), ("words", words, ["city"])])
+    columns = ColumnTransformer(
+        [("numbers", numbers, ["age", "income", "member"]), ("words", words, ["city"])]
+    )
     return Pipeline([("columns", columns), ("model", estimator)])
 
 
@@ -66,7 +72,9 @@ def logistic() -> Pipeline:
 
 @cache
 def forest() -> Pipeline:
-    return _mixed(RandomForestClassifier(20, n_jobs=-1, random_state=0)).fit(people()[INPUTS], people()["repaid"])
+    return _mixed(RandomForestClassifier(20, n_jobs=-1, random_state=0)).fit(
+        people()[INPUTS], people()["repaid"]
+    )
 
 
 @cache
@@ -89,6 +97,20 @@ def plain_array() -> RandomForestRegressor:
     """Fitted on an array: it knows no column names."""
     frame = people()[["age", "income"]].fillna(0)
     return RandomForestRegressor(5, random_state=0).fit(frame.to_numpy(), people()["income_next"])
+
+
+@cache
+def words() -> Pipeline:
+    """Reads one column of text."""
+    texts = ["very good", "so good", "good", "bad", "very bad", "so bad"]
+    return make_pipeline(TfidfVectorizer(), LogisticRegression()).fit(texts, [True] * 3 + [False] * 3)
+
+
+@cache
+def whole_numbers() -> LogisticRegression:
+    """Its classes are integers."""
+    frame = people()
+    return LogisticRegression().fit(frame[["age"]], (frame["age"] // 30).astype(int))
 
 
 def joblib_bytes(model: Any, compress: int | tuple[str, int] = 0) -> bytes:

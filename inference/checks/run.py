@@ -5,6 +5,7 @@ the value it set before. So a worker that was thought dead finds that it no long
 """
 
 import time
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import structlog
@@ -16,6 +17,7 @@ from inference import dispatch, runners
 from inference.checks import steps
 from registry import audit
 from registry.actions import catalog
+from registry.errors import Refused
 from registry.models import CheckResult, ModelVersion
 
 logger = structlog.get_logger(__name__)
@@ -84,15 +86,13 @@ def _try_all(case: steps.Case, lease: "Lease") -> None:
     )
 
 
-def _try(
-    case: steps.Case, name: str, position: int, step: "steps.Callable[[steps.Case], steps.Outcome]"
-) -> bool:
+def _try(case: steps.Case, name: str, position: int, step: Callable[[steps.Case], steps.Outcome]) -> bool:
     _save(case.version, name, position, Status.RUNNING, "", [], None)
     started = time.perf_counter()
     try:
         outcome = step(case)
     except Exception as error:
-        if not isinstance(error, steps.Problem | steps.Refused):
+        if not isinstance(error, steps.Problem | Refused):
             logger.exception("check_broken", version=str(case.version), check=name)
         detail, log = steps.explain(error)
         _save(case.version, name, position, Status.FAILED, detail, log, time.perf_counter() - started)
@@ -108,7 +108,7 @@ def _save(
     position: int,
     status: str,
     detail: str,
-    log: "steps.Sequence[str]",
+    log: Sequence[str],
     seconds: float | None,
 ) -> None:
     """One result, at once: the page that shows it is open already."""

@@ -22,8 +22,15 @@ def short(path: Path) -> Iterator[str]:
         os.close(folder)
 
 
+class Held(socket.socket):
+    """Closed when nobody holds it any more: a thread that ends leaves its conversations to nobody."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 def connect(path: Path, timeout: float | None) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    sock = Held(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.settimeout(timeout)
         with short(path) as name:

@@ -165,6 +165,7 @@ class Runner:
         self._control = control
         self._lock = threading.Lock()
         self._cpu = 0.0
+        self._gone = False
         try:
             self._pidfd = os.pidfd_open(pid)
         except ProcessLookupError:
@@ -192,18 +193,23 @@ class Runner:
                 wire.send(self._control, {"op": "connect", "only": only}, [theirs.fileno()], wire.Deadline(5))
             except OSError:
                 ours.close()
+                self._gone = True  # its sockets close before the kernel has buried it
                 raise Gone("the runner died") from None
         self.used = time.monotonic()
         return ours
 
     def is_alive(self) -> bool:
+        return not self._gone and not self._has_ended()
+
+    def _has_ended(self) -> bool:
         poller = select.poll()
         poller.register(self._pidfd, select.POLLIN)
-        return not poller.poll(0)  # readable means ended
+        return bool(poller.poll(0))
 
     def kill(self) -> None:
         """The whole group, so that nothing it started stays. Its number cannot belong to another while we hold it."""
-        if self.is_alive():
+        self._gone = True
+        if not self._has_ended():
             with contextlib.suppress(ProcessLookupError, PermissionError):
                 os.killpg(self.pid, signal.SIGKILL)
             with contextlib.suppress(ProcessLookupError):

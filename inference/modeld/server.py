@@ -93,7 +93,10 @@ class Server:
         wire.send(client, {"ok": True, **self.supervisor.status()})
 
     def _connect(self, client: socket.socket, message: Message) -> None:
-        runner, conversation = self._open(Spec.read(message.get("spec")))
+        spec = Spec.read(message.get("spec"))
+        if died := str(message.get("died") or ""):
+            self.supervisor.lose(spec.key, died)
+        runner, conversation = self._open(spec)
         with conversation:
             wire.send(client, _introduction(runner), [conversation.fileno()])
 

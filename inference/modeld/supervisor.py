@@ -128,11 +128,17 @@ class Supervisor:
 
     def kill(self, key: str, generation: str) -> None:
         """Kill exactly the runner that kept somebody waiting; its successor is nobody's fault."""
+        if self.lose(key, generation):
+            logger.warning("runner of %s killed: over its deadline", key)
+
+    def lose(self, key: str, generation: str) -> bool:
+        """Never hand out this generation again: somebody saw it die, perhaps before we could."""
         seat = self._seats.get(key)
         runner = seat.runner if seat else None
-        if runner is not None and runner.generation == generation:
-            logger.warning("runner %s of %s killed: over its deadline", runner.pid, key)
-            runner.kill()
+        if runner is None or runner.generation != generation:
+            return False
+        runner.kill()
+        return True
 
     def retire(self, key: str, drain: float) -> None:
         """No new conversations; the running ones have `drain` seconds to end."""

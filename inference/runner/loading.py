@@ -56,7 +56,7 @@ def _load_pickle(file: IO[bytes], admitted: frozenset[Name]) -> Any:
 class _Ndarray:
     """numpy.ndarray may be named, never called: over raw bytes it makes pointers out of thin air."""
 
-    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn:  # type: ignore[misc]
+    def __new__(cls, *_args: object, **_kwargs: object) -> NoReturn:
         raise NotAdmitted("numpy.ndarray called directly")
 
 
@@ -66,7 +66,10 @@ def _reconstruct(kind: object, _shape: object, _type: object) -> np.ndarray[Any,
     return np.ndarray.__new__(np.ndarray, (0,), "b")
 
 
-class StrictUnpickler(joblib.numpy_pickle.NumpyUnpickler):  # type: ignore[misc]
+_PythonUnpickler: Any = pickle._Unpickler  # the one in Python, whose steps can be overridden
+
+
+class StrictUnpickler(joblib.numpy_pickle.NumpyUnpickler):
     """joblib's reader (it understands plain pickles too), with every name looked up on the list."""
 
     dispatch = dict(joblib.numpy_pickle.NumpyUnpickler.dispatch)
@@ -93,7 +96,7 @@ class StrictUnpickler(joblib.numpy_pickle.NumpyUnpickler):  # type: ignore[misc]
         raise NotAdmitted("the extension registry")
 
     def load_build(self) -> None:
-        pickle._Unpickler.load_build(self)  # type: ignore[attr-defined]
+        _PythonUnpickler.load_build(self)
         built = self.stack[-1]
         if isinstance(built, np.dtype):
             _check_dtype(built)

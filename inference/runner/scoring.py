@@ -35,7 +35,7 @@ class Notes(threading.local):
 
     def listen(self) -> None:
         warnings.simplefilter("always")
-        warnings.showwarning = self._show
+        warnings.showwarning = self._show  # type: ignore[assignment] - the place in the source is of no use to anybody
 
     def _show(self, message: Warning | str, category: type[Warning], *_where: object) -> None:
         line = f"{category.__name__}: {message}"[:300]
@@ -77,6 +77,8 @@ class Scorer:
 
     def answer(self, data: bytes) -> dict[str, Any]:
         table = pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+        if not table.num_rows:  # scikit-learn refuses to answer nothing
+            return self._nothing()
         inputs = self._inputs(table)
         if self.classes is None:
             return {"values": arrays.pack(self._values(self.model.predict(inputs), table.num_rows))}
@@ -86,6 +88,14 @@ class Scorer:
             "probabilities": None
             if probabilities is None
             else arrays.pack(self._probabilities(probabilities, table.num_rows)),
+        }
+
+    def _nothing(self) -> dict[str, Any]:
+        if self.classes is None:
+            return {"values": arrays.pack(np.empty(0, "<f8"))}
+        return {
+            "labels": arrays.pack(np.empty(0, "<i4")),
+            "probabilities": arrays.pack(np.empty((0, len(self.classes)), "<f8")) if self.has_probabilities else None,
         }
 
     def _inputs(self, table: pa.Table) -> Any:
