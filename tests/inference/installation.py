@@ -73,9 +73,11 @@ from inference.models import BatchJob
 from inference.batches import files
 from registry import storage
 from django.db.models import Sum
+from monitoring.models import ServicePart
 job = BatchJob.objects.get(public_id=sys.argv[1])
 print(json.dumps({
     "state": job.state, "total": job.total, "scored": job.scored, "invalid": job.invalid, "ignored": job.ignored,
+    "counted": ServicePart.objects.filter(channel="batch").aggregate(n=Sum("rows"))["n"],
     "error": job.error, "tries": job.chunks.aggregate(n=Sum("tries"))["n"], "chunks": job.chunks.count(),
     "seconds": (job.finished_at - job.created_at).total_seconds() if job.finished_at else None,
     "result": str(storage.local_path(job.files["result"])) if "result" in job.files else "",

@@ -9,7 +9,7 @@ import pytest
 
 from tests.inference.batch_tools import rows_csv
 from tests.inference.installation import START, TRAIN, Installation
-from tests.services import redis
+from tests.services import postgresql, redis
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
@@ -29,6 +29,7 @@ def assert_every_row_once(seen: dict[str, Any], content: bytes) -> None:
         rows = list(csv.reader(file))[1:]
     assert [row[:4] for row in rows] == given
     assert seen["total"] == seen["scored"] + seen["invalid"] + seen["ignored"] == len(given)
+    assert seen["counted"] == seen["total"]
     assert sum(row[-2] == "scored" for row in rows) == seen["scored"]
     assert sum(row[-2] == "invalid" for row in rows) == seen["invalid"] > 0
 
@@ -58,7 +59,11 @@ def test_200_000_rows_survive_kills_of_the_whole_worker_on_the_spool(tmp_path: P
 
 
 @pytest.mark.services
-def test_rows_survive_kills_of_the_whole_worker_on_redis(tmp_path: Path) -> None:
+def test_rows_survive_kills_of_the_whole_worker_on_postgresql_and_redis(tmp_path: Path) -> None:
     content = rows_csv(60_000, bad=60)
-    with redis() as url, Installation(tmp_path, REDIS_URL=url) as place:
+    with (
+        postgresql() as database,
+        redis() as broker,
+        Installation(tmp_path, DATABASE_URL=database, REDIS_URL=broker) as place,
+    ):
         assert_every_row_once(kill_three_times(place, content), content)
