@@ -41,7 +41,8 @@ FALSE_WORDS = frozenset({"false", "no", "n", "0", "off", "नहीं"})
 
 _NUMBER = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _DIGITS = str.maketrans("०१२३४५६७८९\u2212", "0123456789-")
-_COMMA_NUMBER = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_DECIMAL_COMMA = re.compile(r"[+-]?[0-9]+,[0-9]+")
+_GROUPED = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{2,3})*,[0-9]{3}(?:\.[0-9]+)?")  # 1,234 and 1,00,000
 
 
 class Problem(NamedTuple):
@@ -180,16 +181,21 @@ def _number_problem(each: Field, value: Any) -> Problem:
         return Problem("wrong_type", expectation(each), _("Send a number."))
     fix = _("Enter a number, digits only.")
     if isinstance(value, str):
-        plain = value.strip().translate(_DIGITS)
-        if _COMMA_NUMBER.fullmatch(plain):
-            fix = _("Write the decimal point as “.”: %(value)s") % {"value": plain.replace(",", ".")}
-        elif plain.count(",") and _NUMBER.fullmatch(plain.replace(",", "")):
-            fix = _("Leave out the thousands separators: %(value)s") % {"value": plain.replace(",", "")}
-        elif _NUMBER.fullmatch(plain):
-            fix = _("Send it as a number, without quotes: %(value)s") % {"value": plain}
+        fix = _number_fix(each, value.strip().translate(_DIGITS)) or fix
     elif isinstance(value, float):
         fix = _("Send null when the value is not known.")
     return Problem("not_a_number", expectation(each), fix)
+
+
+def _number_fix(each: Field, text: str) -> str:
+    """How the number that was probably meant is written."""
+    if _GROUPED.fullmatch(text):
+        return _("Leave out the thousands separators: %(value)s") % {"value": text.replace(",", "")}
+    if _DECIMAL_COMMA.fullmatch(text) and each.type == "number":
+        return _("Write the decimal point as “.”: %(value)s") % {"value": text.replace(",", ".")}
+    if _NUMBER.fullmatch(text):
+        return _("Send it as a number, without quotes: %(value)s") % {"value": text}
+    return ""
 
 
 def _examine_boolean(value: Any, as_text: bool) -> Examined:

@@ -137,7 +137,7 @@ def test_what_python_would_take_for_a_number_is_refused(value: str) -> None:
 
 @pytest.mark.parametrize(
     ("value", "fix"),
-    [("1,50", "1.50"), ("1,00,000", "100000"), ("१,५", "1.5")],
+    [("1,50", "1.50"), ("1,00,000", "100000"), ("1,234.5", "1234.5"), ("१,५", "1.5")],
 )
 def test_the_fix_says_how_to_write_the_number(value: str, fix: str) -> None:
     found = examine(SCHEMA.field("number"), value, as_text=True)
