@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.cache import cache
 from django.db import connection
 from django.test import TransactionTestCase
 
@@ -30,6 +31,12 @@ def _fresh_files(settings: Any, tmp_path: Path) -> Iterator[None]:
         },
     }
     yield
+
+
+@pytest.fixture(autouse=True)
+def _empty_cache() -> None:
+    """What was counted or remembered in one test is nothing to the next."""
+    cache.clear()
 
 
 _flush = TransactionTestCase._fixture_teardown
