@@ -392,6 +392,7 @@ class RollbackForm(ReasonForm):
 
     def __init__(self, *args: Any, needs_tick: bool = False, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["reason"].widget.attrs["autofocus"] = True  # the dialog opens with the focus here
         if needs_tick:
             self.fields["understood"].required = True
         else:

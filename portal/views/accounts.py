@@ -140,13 +140,9 @@ def person_detail(request: HttpRequest, pk: int) -> HttpResponse:
     permissions.require_role(permissions.can_see_people(request.user), Role.ADMIN)
     user = get_object_or_404(User, pk=pk)
     form = RolesForm(request.POST or None, initial={"roles": sorted(user.roles)})
-    if request.method == "POST" and form.is_valid():
-        attempt(
-            request, form, Action.USER_ROLE_GRANTED, user, people.set_roles, user, form.cleaned_data["roles"]
-        )
-        if not form.errors:
-            messages.success(request, _("The roles of %(user)s are saved.") % {"user": user})
-            return redirect("person", user.pk)
+    if request.method == "POST" and save_roles(request, user, form):
+        messages.success(request, _("The roles of %(user)s are saved.") % {"user": user})
+        return redirect("person", user.pk)
     context = {
         "someone": user,
         "state": state_of(user),
@@ -157,6 +153,14 @@ def person_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "role_labels": [Role(role).label for role in sorted(user.roles)],
     }
     return render(request, "portal/person_detail.html", context, status=422 if form.errors else 200)
+
+
+def save_roles(request: HttpRequest, user: User, form: RolesForm) -> bool:
+    """The one act behind the form of the portal and of the admin site."""
+    if form.is_valid():
+        roles = form.cleaned_data["roles"]
+        attempt(request, form, Action.USER_ROLE_GRANTED, user, people.set_roles, user, roles)
+    return not form.errors
 
 
 @never_cache
