@@ -117,7 +117,9 @@ class Venv:
         uv = shutil.which("uv")
         if not fits:
             self._make(uv)
-        say(f"Installing the packages of {requirements} into .venv with {'uv' if uv else 'pip'} …")
+        say(
+            f"Installing the packages of {requirements} with {'uv' if uv else 'pip'}; this takes a minute or two …"
+        )
         self._install_packages(requirements, uv)
         self._write_stamp(requirements)
 
