@@ -26,7 +26,7 @@ class RequestIdMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
-        given = request.headers.get("X-Request-ID", "")
+        given = request.META.get("HTTP_X_REQUEST_ID", "")  # not `headers`, which would remember the old value
         request.request_id = given if REQUEST_ID.match(given) else uuid.uuid4().hex  # type: ignore[attr-defined]
         # django-structlog reads this header to name the request in every log line, Celery's included.
         request.META["HTTP_X_REQUEST_ID"] = request.request_id  # type: ignore[attr-defined]

@@ -319,6 +319,7 @@ SPECTACULAR_SETTINGS = {
         "VersionState": "registry.models.ModelVersion.State",
         "RequestState": "registry.models.ReleaseRequest.State",
         "BatchState": "inference.models.BatchJob.State",
+        "VerdictState": "monitoring.models.State",
     },
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",

@@ -4,6 +4,7 @@ from django.contrib import admin
 from django.urls import include, path
 
 from inference.api.urls import urlpatterns as inference_api
+from monitoring.api.urls import urlpatterns as monitoring_api
 from portal.accounts import closed
 from portal.views import accounts, api, audit, batches, health, home, inference, monitoring
 from portal.views.registry import approvals, models, releases, versions
@@ -99,7 +100,7 @@ monitoring_urls = [
     path("models/<slug:slug>/drift/<slug:name>.csv", monitoring.drift_csv, name="drift-csv"),
 ]
 
-api_urls = [*registry_api, *inference_api]
+api_urls = [*registry_api, *inference_api, *monitoring_api]
 
 api_page_urls = [
     path("api/schema/", api.Schema.as_view(), name="api-schema"),

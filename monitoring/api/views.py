@@ -36,7 +36,7 @@ class Verdicts(Endpoint, ListAPIView):
 
     key_action = "monitor"
 
-    def get_queryset(self) -> QuerySet[Verdict]:
+    def rows(self) -> QuerySet[Verdict]:
         model = self.get_model()
         query = self.read_query(WindowQuery)
         environment = gate.environment_named(query["environment"])
