@@ -188,7 +188,7 @@ def requests(steps: Sequence[tuple[datetime, Service]], window: Window, markers:
         name="requests",
         title=_("%(total)s requests, %(failed)s failed.")
         % {"total": words.count(total), "failed": words.count(failed)},
-        sub=_("Calls by page and API, and rows of batches by their chunks; times are UTC."),
+        sub=_("By page, API and batch; times are UTC."),
         figure=figure,
         headers=[_("From (UTC)"), _("Requests"), _("Rows"), _("Refused (4xx)"), _("Failed (5xx)")],
         rows=[[_stamp(at), each.requests, each.rows, each.refused, each.failed] for at, each in steps],

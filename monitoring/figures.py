@@ -88,6 +88,7 @@ def lines(
             marker={"symbol": MARKS[index % len(MARKS)], "size": 6},
             connectgaps=False,
         )
+    lowest = min((value for value, _text, _tone in thresholds), default=None) if len(thresholds) > 1 else None
     for value, text, tone in thresholds:
         figure.add_hline(y=value, name=tone, line={"dash": "dot"})
         figure.add_annotation(
@@ -95,7 +96,7 @@ def lines(
             xref="paper",
             xanchor="left",
             y=value,
-            yanchor="bottom",
+            yanchor="top" if value == lowest else "bottom",
             text=text,
             name=tone,
             showarrow=False,
@@ -180,7 +181,8 @@ def _mark(figure: go.Figure, times: Sequence[datetime], markers: Sequence[Marker
                 x=_stamp(marker.at),
                 y=1,
                 yref="paper",
-                yanchor="bottom",
+                yanchor="top",
+                xanchor="left",
                 text=marker.text,
                 name="info",
                 showarrow=False,

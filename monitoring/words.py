@@ -89,20 +89,28 @@ def finding(item: Mapping[str, Any]) -> str:
         "count": count(item["count"]),
         "share": share(item["share"]),
         "then": share(item.get("reference_share")),
-        "examples": ", ".join(str(each) for each in item.get("examples", ())),
+        "examples": ", ".join(_short(each) for each in item.get("examples", ())),
     }
     sentences = {
-        "missing_column": _("absent from %(count)s rows"),
+        "missing_column": _("absent from rows: %(count)s"),
         "missing_values": _("%(share)s missing, %(then)s in the reference"),
-        "type_changed": _("%(count)s values of another type, such as %(examples)s"),
-        "wrong_type": _("%(count)s values of another type, such as %(examples)s"),
-        "new_category": _("%(count)s rows with values unknown to the reference: %(examples)s"),
-        "out_of_range": _("%(count)s values outside the reference's range, up to %(examples)s"),
-        "invalid": _("%(count)s infinite values"),
+        "type_changed": _("of another type: %(count)s, such as %(examples)s"),
+        "wrong_type": _("of another type: %(count)s, such as %(examples)s"),
+        "new_category": _("unknown to the reference: %(count)s, such as %(examples)s"),
+        "out_of_range": _("outside the reference's range: %(count)s, up to %(examples)s"),
+        "invalid": _("infinite: %(count)s"),
         "not_constant": _("%(share)s differ from the reference's only value"),
         "constant": _("the same value in every row"),
     }
     return str(sentences.get(str(item["code"]), str(item["code"])) % facts)
+
+
+def _short(example: str) -> str:
+    """A number with as many digits as people read, anything else as it is."""
+    try:
+        return f"{float(example):.4g}"
+    except ValueError:
+        return example
 
 
 def message(verdict: Column) -> str:

@@ -294,7 +294,13 @@ def _row(column: dict[str, Any]) -> dict[str, Any]:
 
 
 def _remarks(verdict: Verdict) -> list[tuple[str, str]]:
-    return [(each["name"], words.finding(item)) for each in verdict.columns for item in each["findings"]]
+    """What concerns more than an odd row or two."""
+    return [
+        (each["name"], words.finding(item))
+        for each in verdict.columns
+        for item in each["findings"]
+        if item["share"] >= actions.LEAST_SHARE
+    ]
 
 
 def _drift_charts(
