@@ -63,6 +63,13 @@ def census_months(year: int) -> list[pd.DataFrame]:
     return [shuffled.iloc[begin:end].reset_index(drop=True) for begin, end in pairwise(bounds)]
 
 
+def census_young_adults(rows: int = 500) -> pd.DataFrame:
+    """Persons of 16 to 24 of the last year, on their own: a file unlike those that came before."""
+    persons = _of_year(LATER_YEARS[-1])
+    young = persons[persons["age"].between(16, 24)]
+    return young.sample(rows, random_state=SEED).drop(columns="year").reset_index(drop=True)
+
+
 def _of_year(year: int) -> pd.DataFrame:
     persons = census_persons()
     return persons[persons["year"] == year].reset_index(drop=True)

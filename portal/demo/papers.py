@@ -94,7 +94,8 @@ EMPLOYMENT = Paper(
         "Tells from a few facts about a person whether they are in work, so that a survey can fill in an answer that "
         "is missing. Public census data: American Community Survey, Massachusetts, trained on 2015.\n\n"
         "The survey has years only. The months that these pages show are pseudo-months: each of the years 2016, 2017 "
-        "and 2018 was shuffled into twelve parts and laid over the last thirty-six months."
+        "and 2018 was shuffled into twelve parts and laid over the last thirty-six months. The newest file, "
+        "young_adults_2018.csv, is different on purpose: it holds persons of 16 to 24 of 2018 once more, on their own."
     ),
     wording={
         "age": says("Age", "Age in completed years; 0 for a baby.", "आयु", unit="years", least=0, most=120),

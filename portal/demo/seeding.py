@@ -41,10 +41,10 @@ class Seeding:
             try:
                 self._run()
             except Exception as error:
-                self._tell("failed", str(error), str(error))
+                self._write("failed", str(error), str(error))
                 raise
         self.done = self.total
-        self._tell("done")
+        self._write("done")
 
     def _run(self) -> None:
         self._people_and_models()
@@ -134,9 +134,9 @@ class Seeding:
         return 2 + 2 * versions + 3 * len(self.files)
 
     def _step(self, text: str) -> None:
-        self._tell("running", text)
+        self._write("running", text)
+        self.tell(progress.read())
         self.done += 1
 
-    def _tell(self, state: progress.State, step: str = "", error: str = "") -> None:
+    def _write(self, state: progress.State, step: str = "", error: str = "") -> None:
         progress.write(state=state, step=step, done=self.done, total=self.total, error=error)
-        self.tell(progress.read())

@@ -47,8 +47,8 @@ class Story:
     months: int
 
     def age(self, release: Release) -> timedelta:
-        """How long ago this version was released."""
-        return MONTH * self.months * release.begins
+        """How long ago this version was released: after what came in before it was looked at."""
+        return MONTH * self.months * release.begins - 2 * LATEST
 
 
 @dataclass(frozen=True)
@@ -151,6 +151,8 @@ def files(months: int = data.MONTHS) -> Iterator[File]:
             version=1 if back >= len(monthly) / 2 else 2,
             known=KNOWN_OUTCOMES[min(back, 2)],
         )
+    young = data.census_young_adults()
+    yield File(papers.EMPLOYMENT, "young_adults_2018.csv", LATEST / 2, young, 2, known=0.6)
     yield File(
         papers.DIABETES, "patients_held_back.csv", 3 * LATEST, data.diabetes().evaluation, 1, known=1.0
     )

@@ -6,7 +6,7 @@ from datetime import datetime
 import pandas as pd
 from django.utils.translation import gettext as _
 
-from inference import batches, predictions
+from inference import batches, log, predictions
 from inference.feedback import give_feedback
 from inference.ids import PREFIX
 from inference.models import BatchJob, Feedback, Prediction
@@ -72,14 +72,11 @@ def _plain(actual: object) -> object:
 
 
 def ask_single_questions(count: int = QUESTIONS) -> None:
-    """The business user fills in the form, now and then."""
-    asked = {
-        EMPLOYMENT: data.census_months(data.LATER_YEARS[-1])[-1],
-        DIABETES: data.diabetes().evaluation,
-        WINE: data.wine().evaluation,
-    }
-    for paper, rows in ((paper, rows) for paper, rows in asked.items()):
-        _ask(paper, rows.head(count))
+    """The business user fills in the form, now and then; then the log is read, so that the checks count it."""
+    _ask(EMPLOYMENT, data.census_months(data.LATER_YEARS[-1])[-1].head(count))
+    _ask(DIABETES, data.diabetes().evaluation.head(count))
+    _ask(WINE, data.wine().evaluation.head(count))
+    log.ingest(wait=True)
 
 
 def _ask(paper: Paper, rows: pd.DataFrame) -> None:
