@@ -253,7 +253,7 @@ def _told(actual: Any) -> tuple[Any, float | None]:
 @require_GET
 def history(request: HttpRequest) -> HttpResponse:
     """What this person asked, newest first. Rows of batches are on the pages of their batches."""
-    log.ingest()
+    log.ingest(wait=True)
     found = Prediction.objects.of(person(request)).for_list()
     slug = request.GET.get("model", "")
     if slug:
