@@ -14,6 +14,7 @@ import zipfile
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import IO, TYPE_CHECKING, Literal, Protocol, cast
 
 from django.utils.translation import gettext as _
@@ -173,15 +174,18 @@ def unpacked(file: Source) -> "Metered":
     """The bytes below joblib's compression, counted: nobody can make us read more than the limit."""
     head = _head(file)
     stream = cast(IO[bytes], file)
-    openers: dict[str, Callable[[], Source]] = {
-        "gzip": lambda: gzip.GzipFile(fileobj=stream),
-        "bz2": lambda: bz2.BZ2File(stream),
-        "xz": lambda: lzma.open(stream),
-        "lzma": lambda: lzma.open(stream, format=lzma.FORMAT_ALONE),
-        "zlib": lambda: io.BufferedReader(_Zlib(stream)),
-    }
-    opener = openers.get(compression(head))
-    return Metered(opener() if opener else stream, MAX_UNPACKED)
+    opener = _OPENERS.get(compression(head))
+    return Metered(opener(stream) if opener else stream, MAX_UNPACKED)
+
+
+#: gzip, bz2 and lzma close nothing but themselves when they are dropped; the file below stays the caller's.
+_OPENERS: dict[str, Callable[[IO[bytes]], Source]] = {
+    "gzip": lambda stream: gzip.GzipFile(fileobj=stream),
+    "bz2": bz2.BZ2File,
+    "xz": lzma.LZMAFile,
+    "lzma": partial(lzma.LZMAFile, format=lzma.FORMAT_ALONE),
+    "zlib": lambda stream: io.BufferedReader(_Zlib(stream)),
+}
 
 
 class Metered:

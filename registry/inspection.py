@@ -68,10 +68,11 @@ class Inspection:
             return "dangerous"
         return "unknown" if self.unknown else "clean"
 
-    def environment(self) -> dict[str, str]:
+    def environment(self) -> dict[str, dict[str, str]]:
         """The package versions that the file itself tells."""
         found = {"scikit-learn": self.sklearn_version, "python": self.python_version}
-        return {package: version for package, version in found.items() if version}
+        packages = {package: version for package, version in found.items() if version}
+        return {"packages": packages} if packages else {}
 
     def to_json(self) -> dict[str, Any]:
         return {

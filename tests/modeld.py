@@ -27,7 +27,15 @@ class Supervisor:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> "Supervisor":
-        command = [sys.executable, "-m", "inference.modeld", "--socket", self.socket, "--store", self.store]
+        command = [
+            sys.executable,
+            "-m",
+            "inference.modeld",
+            "--socket",
+            str(self.socket),
+            "--store",
+            str(self.store),
+        ]
         with self.socket.with_suffix(".log").open("ab") as log:
             self.process = subprocess.Popen([*command, *self.options], cwd=ROOT, stderr=log, process_group=0)
         self.wait_until_it_listens()

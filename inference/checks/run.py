@@ -141,9 +141,9 @@ def _lay_out(version_id: int) -> None:
 
 
 def _environment(case: steps.Case) -> dict[str, object]:
-    """What the file told about its making stays; beside it what answers here."""
-    recorded = {name: value for name, value in case.version.environment.items() if name != "runner"}
-    return {**recorded, "runner": steps.versions_here(case.facts)}
+    """What answers here, and what the file was made with."""
+    made_with = [f"{name} {version}" for name, version in steps.versions_recorded(case.version).items()]
+    return {"packages": steps.versions_here(case.facts), "made_with": made_with}
 
 
 def _give_up(version: ModelVersion) -> None:

@@ -3,6 +3,7 @@
 A check returns an Outcome or raises Problem. What it learned for the next ones it leaves in the Case.
 """
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -17,9 +18,10 @@ import pyarrow.compute as pc
 from django.utils.translation import gettext as _
 
 from inference.checks import metrics
-from inference.runners import Answer, Facts, FreshRunner, ModelError, typed
+from inference.runners import Answer, Facts, FreshRunner, ModelError
+from inference.validation import validate_columns
 from registry import artifacts, inspection, tables
-from registry.errors import Refused
+from registry.errors import FieldError, Refused
 from registry.models import Dataset, ModelVersion
 from registry.schema import Field, Label, Schema
 
@@ -31,9 +33,9 @@ MOST_ROWS = 50_000
 CHUNK = 10_000
 STEP_SECONDS = 60.0
 SLOW_P95 = 1.0
+ODD_SHARE = 0.05
 SAME = 1e-9
 SAME_ELSEWHERE = 1e-4
-PACKAGES = {"scikit-learn": "scikit-learn", "numpy": "numpy", "python": ""}
 
 
 class Problem(Exception):
@@ -138,8 +140,8 @@ def check_schema(case: Case) -> Outcome:
     if reference is None:
         case.rows = _made_up(schema)
         return Outcome(_("The schema fits the model. There is no reference data to compare it with."), notes)
-    _compare_reference(reference, schema)
-    case.rows = _spread(reference, SAMPLE)
+    notes += _compare_reference(reference, schema)
+    case.rows = _spread(_valid(reference, schema), SAMPLE)
     return Outcome(
         _("The schema's %(count)d fields fit the model and the reference data.")
         % {"count": len(schema.fields)},
@@ -179,18 +181,16 @@ def check_predict(case: Case) -> Outcome:
 
 
 def check_environment(case: Case) -> Outcome:
-    recorded = {name: case.version.environment.get(name) for name in PACKAGES}
-    recorded = {name: version for name, version in recorded.items() if version}
-    ours = versions_here(case.facts)
-    log = [f"{name}: {recorded.get(name, '?')} → {ours[name]}" for name in ours]
-    differing = [name for name in recorded if _minor(str(recorded[name])) != _minor(ours.get(name, ""))]
+    recorded, ours = versions_recorded(case.version), versions_here(case.facts)
+    log = [f"{name}: {recorded.get(name, '?')} → {version}" for name, version in ours.items()]
+    differing = [name for name in recorded if name in ours and _minor(recorded[name]) != _minor(ours[name])]
     if not recorded:
         return Outcome(_("The file does not tell the versions it was made with."), log)
     if not differing:
         return Outcome(_("Made with the versions that answer here."), log)
-    words = ", ".join(f"{name} {recorded[name]} ({_('here')} {ours.get(name)})" for name in differing)
+    words = ", ".join(f"{name} {recorded[name]} ({_('here')} {ours[name]})" for name in differing)
     if case.failed & {"load", "predict"}:
-        pins = " ".join(f"{name}=={ours.get(name)}" for name in differing)
+        pins = " ".join(f"{name}=={ours[name]}" for name in differing)
         raise Problem(
             _("The model was made with %(versions)s and does not work here. Train it again with: %(pins)s.")
             % {"versions": words, "pins": pins},
@@ -223,7 +223,7 @@ def check_metrics(case: Case) -> Outcome:
     target = _target_column(dataset, case.schema)
     if dataset is None or not target:
         return _unmeasured(declared)
-    table = _spread(_labelled(tables.read_dataset(dataset), target), MOST_ROWS)
+    table = _spread(_valid(_labelled(tables.read_dataset(dataset), target), case.schema), MOST_ROWS)
     if not table.num_rows:
         return _unmeasured(declared)
     measured = _measure(case, table, target)
@@ -265,7 +265,8 @@ def check_expected(case: Case) -> Outcome:
             _("Expected answers need reference data: they belong to its first rows."), skipped=True
         )
     count = min(len(expected), reference.num_rows)
-    answer = case.runner.predict(reference.slice(0, count), STEP_SECONDS)
+    inputs = validate_columns(case.schema, reference.slice(0, count)).table
+    answer = case.runner.predict(inputs, STEP_SECONDS)
     compared, differing = _compare_expected(answer, expected[:count], case.schema)
     if not compared:
         raise Problem(
@@ -276,7 +277,8 @@ def check_expected(case: Case) -> Outcome:
         rows = ", ".join(str(row + 1) for row in differing[:10])
         raise Problem(
             _(
-                "%(differing)d of %(count)d rows get another answer here than where the model was trained (rows %(rows)s)."
+                "%(differing)d of %(count)d rows get another answer here than where the model was trained "
+                "(rows %(rows)s)."
             )
             % {"differing": len(differing), "count": count, "rows": rows}
         )
@@ -345,28 +347,36 @@ def _shown(labels: Sequence[Label]) -> str:
     return f"{words}, …" if len(labels) > 10 else words or "—"
 
 
-def _compare_reference(reference: pa.Table, schema: Schema) -> None:
+def _compare_reference(reference: pa.Table, schema: Schema) -> list[str]:
+    """Judge the reference by the very rules that every later row meets; a few odd rows are only noted."""
     missing = [name for name in schema.names if name not in reference.column_names]
     if missing:
         raise Problem(
             _("The reference data lacks columns of the schema: %(names)s.")
             % {"names": ", ".join(missing[:20])}
         )
-    for each in schema.fields:
-        _compare_column(reference.column(each.name), each)
-
-
-def _compare_column(column: pa.ChunkedArray, each: Field) -> None:
-    try:
-        typed(column, each.type)
-    except pa.ArrowException as error:
+    checked = validate_columns(schema, reference)
+    bad = int(np.count_nonzero(~checked.valid))
+    log = [_explained(error) for error in checked.errors[:20]]
+    if bad > ODD_SHARE * reference.num_rows:
         raise Problem(
             _(
-                "Column %(name)s is %(type)s in the schema, but the reference data holds other values. Correct its type."
+                "%(bad)d of %(count)d reference rows do not fit the schema. Correct the schema's types and limits: %(first)s"
             )
-            % {"name": each.name, "type": each.type},
-            str(error)[:300],
-        ) from None
+            % {"bad": bad, "count": reference.num_rows, "first": log[0]},
+            *log,
+        )
+    return log
+
+
+def _explained(error: FieldError) -> str:
+    row = error.get("row")
+    place = (
+        error["field"]
+        if row is None
+        else _("%(field)s in row %(row)d") % {"field": error["field"], "row": row + 1}
+    )
+    return f"{place}: {error.get('value', '')!r} → {error.get('expected', '')}"
 
 
 # --- rows ---
@@ -401,6 +411,16 @@ def _middle(each: Field) -> Any:
     ends = [end for end in (each.min, each.max, each.training.min, each.training.max) if end is not None]
     value = sum(ends) / len(ends) if ends else 0.0
     return round(value) if each.type == "integer" else value
+
+
+def _valid(table: pa.Table, schema: Schema) -> pa.Table:
+    """The rows that would be answered, their inputs as every later row's are read, the other columns as they were."""
+    checked = validate_columns(schema, table)
+    for name in schema.names:
+        column = checked.table.column(name)
+        place = table.schema.get_field_index(name)
+        table = table.append_column(name, column) if place < 0 else table.set_column(place, name, column)
+    return table.filter(pa.array(checked.valid))
 
 
 # --- answers ---
@@ -566,6 +586,18 @@ def versions_here(facts: Facts | None) -> dict[str, str]:
             found[package] = installed_version(package)
         except PackageNotFoundError:
             continue
+    return found
+
+
+def versions_recorded(version: ModelVersion) -> dict[str, str]:
+    """What the file tells of its making, and what its uploader wrote in the requirements."""
+    found = {}
+    for line in version.requirements.splitlines():
+        pinned = re.match(r"\s*([A-Za-z0-9._-]+)\s*==\s*([0-9][0-9A-Za-z.+-]*)", line)
+        if pinned:
+            found[pinned[1].lower().replace("_", "-")] = pinned[2]
+    if told := version.globals.get("sklearn_version"):
+        found["scikit-learn"] = str(told)
     return found
 
 

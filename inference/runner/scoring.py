@@ -35,9 +35,9 @@ class Notes(threading.local):
 
     def listen(self) -> None:
         warnings.simplefilter("always")
-        warnings.showwarning = self._show  # type: ignore[assignment] - the place in the source is of no use to anybody
+        warnings.showwarning = self._show
 
-    def _show(self, message: Warning | str, category: type[Warning], *_where: object) -> None:
+    def _show(self, message: Warning | str, category: type[Warning], *_where: Any, **_more: Any) -> None:
         line = f"{category.__name__}: {message}"[:300]
         if len(self.lines) < MAX_WARNINGS and line not in self.lines:
             self.lines.append(line)
@@ -95,7 +95,9 @@ class Scorer:
             return {"values": arrays.pack(np.empty(0, "<f8"))}
         return {
             "labels": arrays.pack(np.empty(0, "<i4")),
-            "probabilities": arrays.pack(np.empty((0, len(self.classes)), "<f8")) if self.has_probabilities else None,
+            "probabilities": arrays.pack(np.empty((0, len(self.classes)), "<f8"))
+            if self.has_probabilities
+            else None,
         }
 
     def _inputs(self, table: pa.Table) -> Any:

@@ -174,7 +174,15 @@ def test_a_runner_that_grows_too_large_is_killed(tmp_path: Path, make_spec: Make
 
 
 def test_a_second_supervisor_does_not_take_the_socket(own: Supervisor) -> None:
-    command = [sys.executable, "-m", "inference.modeld", "--socket", own.socket, "--store", own.store]
+    command = [
+        sys.executable,
+        "-m",
+        "inference.modeld",
+        "--socket",
+        str(own.socket),
+        "--store",
+        str(own.store),
+    ]
 
     second = subprocess.run(command, cwd=ROOT, capture_output=True, check=False, timeout=60)
 

@@ -48,7 +48,7 @@ def test_it_finds_honest_models_clean(name: str, form: str) -> None:
     assert found.verdict == "clean"
     assert found.format == form.partition("_")[0]
     assert found.sklearn_version == sklearn.__version__
-    assert found.environment() == {"scikit-learn": sklearn.__version__}
+    assert found.environment() == {"packages": {"scikit-learn": sklearn.__version__}}
 
 
 @pytest.mark.parametrize("name", list(hostile.corpus(Path("canary"))))
