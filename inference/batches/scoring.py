@@ -16,12 +16,15 @@ from inference import csvfile, validation
 from inference.batches import parts, problems
 from inference.batches.answers import Answers
 from inference.csvfile import Reading
-from inference.runners import Answer
+from inference.runners import Answer, ModelError
 from registry.errors import FieldError
 from registry.schema import Schema
 
 #: Rows that the model is asked at once; between two such blocks a worker looks whether it should stop.
 BLOCK_ROWS = 2_500
+
+#: Rows of one chunk on which the model may fail; more, and it is the model that is broken.
+MAX_FAILED_ROWS = 100
 
 #: Typed valid rows in, answers out, in the same order.
 Ask = Callable[[pa.Table], Answer]
@@ -34,8 +37,6 @@ class Scored:
     part: pa.Table
     inputs: pa.Table  # typed columns of the scored rows
     answers: Answers
-    numbers: npt.NDArray[np.int64]  # the row of each scored row
-    warnings: list[list[dict[str, str]]]
     problems: list[problems.Group]
     summary: dict[str, Any]
 
@@ -101,19 +102,57 @@ def count_problems(verdicts: Verdicts, source: pa.Table, reading: Reading) -> li
 def score(source: pa.Table, schema: Schema, columns: Mapping[str, int], reading: Reading, ask: Ask) -> Scored:
     """Every row of the source gets an answer or a reason why not."""
     verdicts = judge(source, schema, columns, reading)
-    inputs = verdicts.inputs.filter(pa.array(verdicts.valid))
-    answers = Answers.joined(
-        [ask(inputs.slice(at, BLOCK_ROWS)) for at in range(0, len(inputs), BLOCK_ROWS)], schema
-    )
     places = np.flatnonzero(verdicts.valid)
+    asked = _ask_for_all(verdicts.inputs.take(pa.array(places)), ask)
+    for row in places[asked.failed].tolist():
+        verdicts.valid[row] = False
+        verdicts.errors[row] = [_model_failed()]
+    inputs = verdicts.inputs.filter(pa.array(verdicts.valid))
+    answers = Answers.joined(asked.answers, schema)
     return Scored(
         part=_part(source, verdicts, answers),
         inputs=inputs,
         answers=answers,
-        numbers=source[csvfile.ROW].to_numpy()[places],
-        warnings=[verdicts.warnings.get(int(place), []) for place in places],
         problems=count_problems(verdicts, source, reading),
         summary={**summary(answers), "answers": kind(answers)} if len(inputs) else {},
+    )
+
+
+@dataclass
+class Asked:
+    """Answers to consecutive rows, without the rows on which the model failed."""
+
+    answers: list[Answer] = field(default_factory=list)
+    failed: list[int] = field(default_factory=list)
+
+
+def _ask_for_all(inputs: pa.Table, ask: Ask) -> Asked:
+    """Ask block by block. A block on which the model fails is halved, until the rows that it cannot take are alone."""
+    asked = Asked()
+    todo = [(at, min(BLOCK_ROWS, len(inputs) - at)) for at in range(0, len(inputs), BLOCK_ROWS)][::-1]
+    while todo:
+        at, count = todo.pop()
+        try:
+            asked.answers.append(ask(inputs.slice(at, count)))
+        except ModelError as error:
+            if error.code != "model_failed" or len(asked.failed) >= MAX_FAILED_ROWS:
+                raise
+            if count == 1:
+                asked.failed.append(at)
+            else:
+                half = count // 2
+                todo += [(at + half, count - half), (at, half)]
+    if asked.failed and not asked.answers:
+        raise ModelError(_("The model failed on these rows."), code="model_failed")
+    return asked
+
+
+def _model_failed() -> FieldError:
+    return FieldError(
+        field="",
+        code="model_failed",
+        expected=_("The model could not score this row."),
+        fix=_("Look for unusual values, or ask the owner of the model."),
     )
 
 

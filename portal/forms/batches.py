@@ -9,6 +9,13 @@ from django.utils.translation import gettext_lazy as _
 TAB = "tab"
 
 
+class ChoiceWithDefault(forms.ChoiceField):
+    """Radios of which one is always chosen; a client that sends none means the first."""
+
+    def clean(self, value: Any) -> Any:
+        return super().clean(value or self.initial)
+
+
 class BatchForm(forms.Form):
     """A file, and how to read it where our own reading would be wrong."""
 
@@ -18,14 +25,13 @@ class BatchForm(forms.Form):
         help_text=_("Choose a file, or drop it here."),
         widget=forms.FileInput(attrs={"accept": ".csv,.tsv,.txt,.gz,.parquet,text/csv"}),
     )
-    on_invalid = forms.ChoiceField(
+    on_invalid = ChoiceWithDefault(
         label=_("If rows cannot be scored"),
         choices=[
             ("skip", _("Score the valid rows and list the others")),
             ("stop", _("Stop if any row is invalid")),
         ],
         initial="skip",
-        required=False,
         widget=forms.RadioSelect,
     )
     delimiter = forms.ChoiceField(

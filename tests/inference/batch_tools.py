@@ -11,7 +11,7 @@ import pyarrow as pa
 from inference import batches, runners
 from inference.batches import finishing, preparing, working
 from inference.models import BatchJob
-from inference.runners import Answer
+from inference.runners import Answer, ModelError
 from registry.models import ModelVersion, Release, User
 
 
@@ -36,6 +36,15 @@ class RegressionRunner(PlainRunner):
 
     def predict(self, table: pa.Table, deadline: float = 120.0) -> Answer:
         return Answer((), None, None, table["age"].to_numpy() * 2 + 0.5, 0.0)
+
+
+class TouchyRunner(PlainRunner):
+    """Fails on every block that holds somebody of 33."""
+
+    def predict(self, table: pa.Table, deadline: float = 120.0) -> Answer:
+        if 33 in table["age"].to_pylist():
+            raise ModelError("The model failed on these rows.", code="model_failed")
+        return super().predict(table, deadline)
 
 
 def use_runner(monkeypatch: Any, runner: PlainRunner | None = None) -> PlainRunner:
@@ -88,6 +97,7 @@ def result_text(job: BatchJob, name: str = "result") -> str:
 __all__ = [
     "PlainRunner",
     "RegressionRunner",
+    "TouchyRunner",
     "finish",
     "finishing",
     "result_text",

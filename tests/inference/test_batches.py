@@ -17,6 +17,7 @@ from tests import factories
 from tests.inference.batch_tools import (
     PlainRunner,
     RegressionRunner,
+    TouchyRunner,
     finish,
     result_text,
     rows_csv,
@@ -343,3 +344,16 @@ def test_a_regression_has_values_and_no_probabilities(
     assert rows[0]["prediction"] == "60.5" and rows[1]["prediction"] == ""
     assert not [name for name in rows[0] if name.startswith("probability")]
     assert job.summary["min"] == job.summary["max"] == 60.5
+
+
+def test_a_row_on_which_the_model_fails_costs_that_row_only(
+    release: Release, business: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use_runner(monkeypatch, TouchyRunner())
+
+    job = finish(start(release, business, rows_csv(300)))
+
+    assert (job.state, job.scored, job.invalid) == (State.SUCCEEDED_WITH_ERRORS, 295, 5)
+    assert [(group["code"], group["count"]) for group in job.problems] == [("model_failed", 5)]
+    rows = result_rows(job)
+    assert len(rows) == 300 and {row["age"] for row in rows if row["row_status"] == "invalid"} == {"33"}
