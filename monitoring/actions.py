@@ -1,6 +1,7 @@
 """The verbs of monitoring: check a window, check what is due, say how a model is to be watched."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -154,8 +155,17 @@ def expected_metrics(version: ModelVersion) -> tuple[dict[str, Any], int]:
     known = reference.of(version)
     measured = version.evaluation or version.reference
     if version.measured_metrics and measured is not None:
-        return dict(version.measured_metrics), measured.rows
+        return _numbers(version.measured_metrics), measured.rows
     return (dict(known.metrics.get("metrics", {})), known.rows) if known else ({}, 0)
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float]:
+    """Only what is a number: very small ones are kept as text in the record."""
+    found = {}
+    for name, value in metrics.items():
+        with suppress(TypeError, ValueError):
+            found[name] = float(value)
+    return found
 
 
 # ---------------------------------------------------------------------------------------------- lights

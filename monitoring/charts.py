@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from monitoring import figures, words
 from monitoring.figures import Figure, Line, Marker
 from monitoring.models import State, Verdict
-from monitoring.windows import Service, Window
+from monitoring.windows import Service
 from registry.models import RegisteredModel, Release
 
 MOST_COLUMNS = 40
@@ -169,7 +169,8 @@ def performance(verdicts: Sequence[Verdict], markers: Sequence[Marker]) -> Chart
 # ---------------------------------------------------------------------------------------------- service
 
 
-def requests(steps: Sequence[tuple[datetime, Service]], window: Window, markers: Sequence[Marker]) -> Chart:
+def requests(steps: Sequence[tuple[datetime, Service]], markers: Sequence[Marker]) -> Chart:
+    """Calls that somebody waited for, by how they ended."""
     total = sum(each.requests for _at, each in steps)
     failed = sum(each.failed for _at, each in steps)
     figure = figures.bars(
@@ -188,11 +189,34 @@ def requests(steps: Sequence[tuple[datetime, Service]], window: Window, markers:
         name="requests",
         title=_("%(total)s requests, %(failed)s failed.")
         % {"total": words.count(total), "failed": words.count(failed)},
-        sub=_("By page, API and batch; times are UTC."),
+        sub=_("By page and API; refused is what the caller could mend, failed is ours. Times are UTC."),
         figure=figure,
-        headers=[_("From (UTC)"), _("Requests"), _("Rows"), _("Refused (4xx)"), _("Failed (5xx)")],
-        rows=[[_stamp(at), each.requests, each.rows, each.refused, each.failed] for at, each in steps],
-        numeric=frozenset({1, 2, 3, 4}),
+        headers=[_("From (UTC)"), _("Requests"), _("Refused (4xx)"), _("Failed (5xx)")],
+        rows=[[_stamp(at), each.requests, each.refused, each.failed] for at, each in steps],
+        numeric=frozenset({1, 2, 3}),
+    )
+
+
+def rows(steps: Sequence[tuple[datetime, Service]], markers: Sequence[Marker]) -> Chart:
+    """Everything that was answered, whoever waited for it."""
+    total = sum(each.rows for _at, each in steps)
+    return Chart(
+        name="rows",
+        title=_("%(total)s rows answered, %(batch)s of them in batches.")
+        % {"total": words.count(total), "batch": words.count(sum(each.batch_rows for _at, each in steps))},
+        sub=_("One row is one prediction; times are UTC."),
+        figure=figures.bars(
+            [at for at, _each in steps],
+            [
+                Line(_("page and API"), [each.rows - each.batch_rows for _at, each in steps], "serving"),
+                Line(_("batches"), [each.batch_rows for _at, each in steps], "3"),
+            ],
+            y=_("rows"),
+            markers=markers,
+        ),
+        headers=[_("From (UTC)"), _("Page and API"), _("Batches")],
+        rows=[[_stamp(at), each.rows - each.batch_rows, each.batch_rows] for at, each in steps],
+        numeric=frozenset({1, 2}),
     )
 
 

@@ -37,18 +37,19 @@ def input_types(schema: Schema) -> dict[str, str]:
 def of_answers(
     target: Target,
     *,
-    labels: Sequence[Label | None],
-    values: Sequence[float | None],
-    probabilities: Sequence[Sequence[float]] | npt.NDArray[Any],
+    labels: Sequence[Label | None] | None,
+    values: Sequence[float | None] | npt.NDArray[Any] | None,
+    probabilities: Sequence[Sequence[float]] | npt.NDArray[Any] | None,
     classes: Sequence[Label],
 ) -> Columns:
     """Answers as columns like any other: the class or the number, and the probability of what is asked about."""
+    known = () if values is None else values
     if target.task == "regression":
-        return {PREDICTION: list(values)}
-    found: Columns = {PREDICTION: list(labels)}
-    if target.positive is not None and len(values) and any(value is not None for value in values):
-        found[chance_of(target.positive)] = list(values)
-    elif len(probabilities):
+        return {PREDICTION: known}
+    found: Columns = {PREDICTION: labels or []}
+    if target.positive is not None and any(value is not None for value in known):
+        found[chance_of(target.positive)] = known
+    elif probabilities is not None and len(probabilities):
         table = np.asarray(probabilities, dtype=np.float64)
         found |= {chance_of(each): table[:, index] for index, each in enumerate(classes)}
     return found

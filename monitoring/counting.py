@@ -6,6 +6,7 @@ from datetime import datetime
 
 import numpy as np
 import structlog
+from django.db import DatabaseError, transaction
 
 from inference.ports import CallBatch
 from monitoring import columns, latency, profiles, reference
@@ -21,8 +22,17 @@ def count_calls(batch: CallBatch) -> None:
     if not is_new:
         return
     _count_service(batch)
-    if len(batch) and batch.version_id is not None:
-        _count_rows(batch, ModelVersion.objects.select_related("model", "reference").get(pk=batch.version_id))
+    if not len(batch) or batch.version_id is None:
+        return
+    version = ModelVersion.objects.select_related("model", "reference").get(pk=batch.version_id)
+    try:
+        with transaction.atomic():
+            _count_rows(batch, version)
+    except DatabaseError:
+        raise
+    except Exception:
+        # Reference data that cannot be read any more must not keep predictions out of the database.
+        logger.exception("rows_not_counted", version=version.pk, source=batch.source, rows=len(batch))
 
 
 def _count_rows(batch: CallBatch, version: ModelVersion) -> None:

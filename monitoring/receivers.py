@@ -9,5 +9,6 @@ from registry.signals import version_checked
 
 
 @receiver(version_checked)
-def profile_the_reference(sender: Any, version_id: int, **kwargs: Any) -> None:
-    enqueue("monitoring.tasks.build_reference", version_id)
+def profile_the_reference(sender: Any, version_id: int, passed: bool = True, **kwargs: Any) -> None:
+    if passed:
+        enqueue("monitoring.tasks.build_reference", version_id)

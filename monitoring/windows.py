@@ -15,6 +15,7 @@ from monitoring.profiles import Counts
 from registry.models import ModelVersion, RegisteredModel
 
 MOST_OUTCOMES = 200_000
+BATCH = "batch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,16 +37,23 @@ class Window:
 
 @dataclass(slots=True)
 class Service:
-    """Calls of a window: how many, how many failed and how, how fast."""
+    """Calls of a window: how many, how many failed and how, how fast.
+
+    A chunk of a batch is no request that somebody waits for: batches count as rows only.
+    """
 
     requests: int = 0
     rows: int = 0
+    batch_rows: int = 0
     errors: dict[str, int] = field(default_factory=dict)
     latencies: dict[str, int] = field(default_factory=dict)
 
     def add(self, part: Mapping[str, Any]) -> None:
-        self.requests += part["requests"]
         self.rows += part["rows"]
+        if part["channel"] == BATCH:
+            self.batch_rows += part["rows"]
+            return
+        self.requests += part["requests"]
         self.latencies = latency.merge([self.latencies, part["latencies"]])
         for code, number in part["errors"].items():
             self.errors[code] = self.errors.get(code, 0) + number
@@ -63,6 +71,7 @@ class Service:
         return {
             "requests": self.requests,
             "rows": self.rows,
+            "batch_rows": self.batch_rows,
             "failed": self.failed,
             "refused": self.refused,
             "errors": self.errors,
@@ -145,7 +154,7 @@ def _service_parts(model: RegisteredModel, environment: str, window: Window) -> 
     parts = ServicePart.objects.filter(
         model=model, environment=environment, minute__gte=window.start, minute__lt=window.end
     )
-    return parts.values("minute", "requests", "rows", "errors", "latencies").iterator()
+    return parts.values("minute", "channel", "requests", "rows", "errors", "latencies").iterator()
 
 
 def _add_up(parts: Iterable[Mapping[str, Any]]) -> Service:

@@ -126,7 +126,7 @@ def sentence(verdict: Any) -> str:
     """The one line above everything else: state, performance, inputs, speed."""
     parts = [_performance(verdict), _predictions(verdict), _inputs(verdict), _service(verdict)]
     said = ", ".join(part for part in parts if part)
-    if not verdict.rows and not verdict.service.get("requests"):
+    if not verdict.rows and not verdict.service.get("rows"):
         said = _("no predictions in this window")
     return _("%(state)s: %(facts)s.") % {
         "state": state(verdict.state),
@@ -184,7 +184,7 @@ def _service(verdict: Any) -> str:
     figures = verdict.service
     if not figures.get("requests"):
         return ""
-    said = _("p95 %(p95)s") % {"p95": milliseconds(figures.get("p95"))}
+    said = _("p95 %(p95)s") % {"p95": milliseconds(figures["p95"])}
     if figures.get("failed"):
         said += ", " + _("%(share)s errors") % {"share": share(figures["failed"] / figures["requests"])}
     return said

@@ -139,6 +139,7 @@ class PerformanceSerializer(serializers.ModelSerializer[Verdict]):
 class ServiceFiguresSerializer(serializers.Serializer):
     requests = serializers.IntegerField()
     rows = serializers.IntegerField()
+    batch_rows = serializers.IntegerField(help_text="rows of batches; their chunks are no requests")
     errors = serializers.IntegerField(help_text="failed and refused")  # type: ignore[assignment]
     failed = serializers.IntegerField(help_text="5xx")
     refused = serializers.IntegerField(help_text="4xx")

@@ -152,7 +152,7 @@ def model_health(request: HttpRequest, slug: str) -> HttpResponse:
         "availability": 1 - total.failed / total.requests if total.requests else None,
         "previous": windows.service(model, environment, before),
         "sparks": _sparks(steps),
-        "charts": _service_charts(model, environment, window) if total.requests else [],
+        "charts": _service_charts(model, environment, window),
         "errors": sorted(total.errors.items(), key=lambda item: -item[1]),
         "csv_base": reverse("health", args=[slug]),
         "csv_query": f"period={period}&environment={environment}",
@@ -164,7 +164,10 @@ def _service_charts(model: RegisteredModel, environment: str, window: Window) ->
     steps = windows.service_over_time(model, environment, window)
     total = windows.service(model, environment, window)
     markers = charts.release_markers(model, environment)
-    return [charts.requests(steps, window, markers), charts.latencies(steps, total, markers)]
+    made = []
+    if total.requests:
+        made += [charts.requests(steps, markers), charts.latencies(steps, total, markers)]
+    return [*made, charts.rows(steps, markers)] if total.rows else made
 
 
 def _sparks(steps: Sequence[tuple[datetime, windows.Service]]) -> dict[str, str]:
@@ -172,6 +175,7 @@ def _sparks(steps: Sequence[tuple[datetime, windows.Service]]) -> dict[str, str]
     errors = [row["failed"] / row["requests"] if row["requests"] else None for row in rows]
     return {
         "requests": figures.sparkline([row["requests"] for row in rows]),
+        "rows": figures.sparkline([row["rows"] for row in rows]),
         "errors": figures.sparkline(errors),
         "p95": figures.sparkline([row["p95"] for row in rows]),
     }

@@ -74,6 +74,21 @@ def test_a_version_without_reference_data_is_served_but_not_profiled(db: None) -
     assert ServicePart.objects.get().rows == 10
 
 
+def test_reference_data_that_is_lost_keeps_no_prediction_out(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = serving()
+
+    def lost(dataset: Any) -> pa.Table:
+        raise FileNotFoundError(dataset.sha256)
+
+    monkeypatch.setattr(reference.tables, "read_dataset", lost)
+    counting.count_calls(calls(version, people(1, 10)))
+
+    assert not ProfilePart.objects.exists()
+    assert ServicePart.objects.get().rows == 10
+
+
 # --- the reference
 
 
@@ -83,6 +98,7 @@ def test_it_profiles_the_reference_and_the_answers_to_it(db: None) -> None:
     built = reference.build(version)
 
     assert built is not None
+    assert built.outputs is not None
     assert built.rows == 2000
     assert [column["name"] for column in built.outputs["columns"]] == ["prediction", "probability_yes"]
     assert built.metrics["metrics"]["accuracy"] == 1.0
@@ -201,6 +217,30 @@ def test_worse_performance_is_an_alert_even_without_drift(db: None) -> None:
     assert (verdict.drift_state, verdict.performance_state, verdict.state) == ("ok", "drift", "drift")
 
 
+def test_batches_count_as_rows_and_not_as_requests(db: None) -> None:
+    version = serving()
+    batch = calls(version, people(1, 200), statuses=[200])
+    counting.count_calls(CallBatch(**{**vars(batch), "channel": "batch", "call_latencies": [60_000.0]}))
+
+    verdict = check(version)
+
+    assert (verdict.service["requests"], verdict.service["batch_rows"], verdict.service["p95"]) == (
+        0,
+        200,
+        None,
+    )
+    assert verdict.sentence.endswith("none of 3 inputs drifted.")
+
+
+def test_answers_without_probabilities_are_counted(db: None) -> None:
+    version = serving()
+    batch = calls(version, people(1, 60))
+    counting.count_calls(CallBatch(**{**vars(batch), "values": None, "probabilities": []}))
+
+    assert state_of(check(version), "prediction") == "ok"
+    assert state_of(check(version), "probability_yes") == "not_comparable"
+
+
 def test_failing_calls_are_an_alert(db: None) -> None:
     version = serving()
     counting.count_calls(calls(version, people(1, 200), statuses=[200] * 30 + [503] * 10))
@@ -238,6 +278,7 @@ def test_an_operator_sets_the_thresholds_and_it_is_audited(operator: Any) -> Non
 
     assert state_of(check(version), "income") == "ok"
     event = AuditEvent.objects.get(action="monitoring.changed")
+    assert event.after is not None
     assert event.after["thresholds"]["income"] == {"watch": 5, "drift": 9}
 
 
