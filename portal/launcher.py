@@ -178,7 +178,8 @@ class Family:
 
     def _show(self, child: Child) -> None:
         for line in child.log.new_lines():
-            shown = complaint_in(line) or (line if child.unit.is_shown else "")
+            words = line if child.unit.is_shown and not line.startswith("{") else ""
+            shown = complaint_in(line) or words
             if shown and self._is_news(f"{child.unit.name:>6} │ {shown}"):
                 say(f"{child.unit.name:>6} │ {shown}")
 
