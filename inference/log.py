@@ -26,7 +26,7 @@ from inference.models import LogSegment, Prediction
 from inference.ports import CallBatch, Label
 from inference.validation import trusted_table
 from registry.errors import Unavailable
-from registry.models import ModelVersion
+from registry.models import ApiKey, ModelVersion, Release, User
 from registry.schema import Schema
 
 logger = structlog.get_logger(__name__)
@@ -206,12 +206,23 @@ def _parse(name: str, payloads: Iterable[bytes]) -> Iterator[dict[str, Any]]:
             pk__in={call["version"] for call in calls if call["version"]}
         ).values_list("pk", "model_id")
     )
+    _forget_the_deleted(calls)
     for call in calls:
         if call["version"] is None or (call["version"], call["model"]) in known:
             call["at"] = datetime.fromtimestamp(call["at"], UTC)
             yield call
         else:
             logger.error("prediction_log_unknown_version", segment=name, request_id=call["request_id"])
+
+
+def _forget_the_deleted(calls: Sequence[dict[str, Any]]) -> None:
+    """People, keys and releases that are gone since leave their copied names and numbers."""
+    for field_name, model in (("user", User), ("key", ApiKey), ("release", Release)):
+        named = {call[field_name] for call in calls} - {None}
+        gone = named - set(model._base_manager.filter(pk__in=named).values_list("pk", flat=True))
+        for call in calls:
+            if call[field_name] in gone:
+                call[field_name] = None
 
 
 def _drop_known_rows(calls: list[dict[str, Any]]) -> None:

@@ -161,6 +161,17 @@ def test_a_call_of_a_version_that_is_gone_does_not_stop_the_others(release: Rele
     assert [each.public_id for each in Prediction.objects.all()] == ids
 
 
+def test_a_person_who_was_deleted_leaves_a_name(release: Release) -> None:
+    person = factories.create_user(roles=[Role.BUSINESS], name="Asha")
+    ask(release, person)
+    person.delete()
+
+    log.ingest()
+
+    prediction = Prediction.objects.get()
+    assert (prediction.user, prediction.user_name != "") == (None, True)
+
+
 def test_who_waits_for_no_turn_gets_none(release: Release, business: User) -> None:
     ask(release, business)
 
