@@ -226,7 +226,7 @@ class Start:
             say(demo.why_it_ended())
             say("The portal runs without it; the next start tries again.")
         else:
-            say("The demo is complete.")
+            say("" if self.wait_demo else "The demo is complete.")
         self.demo = None
         self.family.forget(demo)
         return True
