@@ -73,6 +73,7 @@ class Seat:
     lock: threading.Lock = field(default_factory=threading.Lock)
     runner: Runner | None = None
     deaths: deque[float] = field(default_factory=deque)
+    is_retired: bool = False
 
 
 class Supervisor:
@@ -100,19 +101,24 @@ class Supervisor:
 
     def get(self, spec: Spec) -> Runner:
         """The version's runner, started if need be. One client starts it, the others wait for the same one."""
-        with self._lock:
-            seat = self._seats.setdefault(spec.key, Seat())
-        with seat.lock:
-            if seat.runner is not None and seat.runner.is_alive():
-                return seat.runner
-            self._bury(seat)
-            self._refuse_crash_loop(seat)
-            try:
-                seat.runner = self._start(spec)
-            except Refusal:
-                seat.deaths.append(time.monotonic())
-                raise
+        while True:
+            with self._lock:
+                seat = self._seats.setdefault(spec.key, Seat())
+            with seat.lock:
+                if not seat.is_retired:
+                    return self._seated(seat, spec)
+
+    def _seated(self, seat: Seat, spec: Spec) -> Runner:
+        if seat.runner is not None and seat.runner.is_alive():
             return seat.runner
+        self._bury(seat)
+        self._refuse_crash_loop(seat)
+        try:
+            seat.runner = self._start(spec)
+        except Refusal:
+            seat.deaths.append(time.monotonic())
+            raise
+        return seat.runner
 
     def fresh(self, spec: Spec) -> Runner:
         """A runner for one job alone, so that no row of one person can be remembered for another."""
@@ -144,11 +150,16 @@ class Supervisor:
         """No new conversations; the running ones have `drain` seconds to end."""
         with self._lock:
             seat = self._seats.pop(key, None)
-        if seat is None or seat.runner is None:
+        if seat is None:
+            return
+        with seat.lock:  # whoever waits for this seat looks for another one
+            seat.is_retired = True
+            runner = seat.runner
+        if runner is None:
             return
         with self._lock:
-            self._others.add(seat.runner)
-        timer = threading.Timer(drain, self.end, [seat.runner])
+            self._others.add(runner)
+        timer = threading.Timer(drain, self.end, [runner])
         timer.daemon = True
         timer.start()
 
@@ -179,9 +190,9 @@ class Supervisor:
         except NotInStore as error:
             raise Refusal("artifact", str(error)) from None
         try:
-            runner = self._fork(spec)
+            runner, number = self._fork(spec)
             try:
-                runner.load(self._order(spec, os.fstat(artifact).st_size), artifact)
+                runner.load(self._order(spec, os.fstat(artifact).st_size, number), artifact)
             except LoadFailed as error:
                 runner.close()
                 raise Refusal(error.code, str(error)) from None
@@ -192,22 +203,22 @@ class Supervisor:
         )
         return runner
 
-    def _fork(self, spec: Spec) -> Runner:
+    def _fork(self, spec: Spec) -> tuple[Runner, int]:
         """Twice, because a zygote that died is noticed by asking it."""
         for attempt in (1, 2):
             try:
                 pid, control = self._zygote.fork()
                 with self._lock:
                     self._count += 1
-                    generation = f"{self._boot}-{self._count}"
-                return Runner(spec.key, generation, pid, control)
+                    number = self._count
+                return Runner(spec.key, f"{self._boot}-{number}", pid, control), number
             except Gone as error:
                 if attempt == 2:
                     raise Refusal("unavailable", str(error)) from None
         raise AssertionError("unreachable")
 
-    def _order(self, spec: Spec, size: int) -> dict[str, Any]:
-        uid = FIRST_UID + self._count % UIDS if self._zygote.drops_user else None
+    def _order(self, spec: Spec, size: int, number: int) -> dict[str, Any]:
+        uid = FIRST_UID + number % UIDS if self._zygote.drops_user else None
         memory = max(LEAST_MEMORY, BASE_MEMORY + MEMORY_PER_BYTE * size)
         return {
             "format": spec.format,

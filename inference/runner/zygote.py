@@ -14,7 +14,6 @@ from pathlib import Path
 from . import limits, loading, serving, wire
 
 FIRST_UID = 60_000
-UIDS = 1_000
 
 
 def main(control_fd: int, parent: int) -> None:

@@ -27,7 +27,7 @@ from tests import hostile, trained
 from tests.inference.conftest import MakeSpec
 from tests.processes import is_alive, wait_until_dead
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore:.*multi-threaded:DeprecationWarning")]
 
 PATCH = """
 import sklearn.linear_model as m
