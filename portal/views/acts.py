@@ -20,6 +20,7 @@ def attempt(
     action: Action,
     target: models.Model | None,
     verb: Callable[..., Result],
+    /,  # a verb may have arguments with these names
     *args: Any,
     **kwargs: Any,
 ) -> Result | None:
