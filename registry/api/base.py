@@ -122,8 +122,13 @@ class Endpoint(GenericAPIView):
             return Response(exc.record.response, status=exc.record.status, headers=headers)
         action = self.attempts.get(str(self.request.method))
         if isinstance(exc, Refused) and action is not None and self.is_worth_recording(exc):
-            audit.record_refusal(action, target=self.subject, actor=self.request.user, error=exc)
+            target = self.subject or self.named_subject()
+            audit.record_refusal(action, target=target, actor=self.request.user, error=exc)
         return super().handle_exception(exc)
+
+    def named_subject(self) -> Model | None:
+        """What the address names, when the call was refused before anything was looked up."""
+        return self.models().filter(slug=self.kwargs.get("slug", "")).first()
 
     def is_worth_recording(self, error: Refused) -> bool:
         """Does this refusal belong into the audit log? A mistake in a form or a missing thing does not."""

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, ClassVar
 
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
 from rest_framework.generics import ListAPIView, RetrieveAPIView
@@ -28,6 +28,12 @@ class Requests(Endpoint):
 
     def get_request(self) -> ReleaseRequest:
         return self.about(get_object_or_404(self.rows(), public_id=self.kwargs["request_id"]))
+
+
+    def named_subject(self) -> Model | None:
+        if "request_id" not in self.kwargs:
+            return super().named_subject()
+        return self.rows().filter(public_id=self.kwargs["request_id"]).first()
 
 
 class RequestCreate(Requests):
