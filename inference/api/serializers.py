@@ -37,10 +37,14 @@ class PredictBody(Body):
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("inputs" in attrs) == ("rows" in attrs):
             message = _("Send either “inputs” (one object) or “rows” (a list of objects).")
-            raise serializers.ValidationError({"inputs": [serializers.ErrorDetail(message, code="inputs_or_rows")]})
+            raise serializers.ValidationError(
+                {"inputs": [serializers.ErrorDetail(message, code="inputs_or_rows")]}
+            )
         if attrs.pop("explain"):
             message = _("Reasons are not available yet; leave it out.")
-            raise serializers.ValidationError({"explain": [serializers.ErrorDetail(message, code="not_available")]})
+            raise serializers.ValidationError(
+                {"explain": [serializers.ErrorDetail(message, code="not_available")]}
+            )
         return attrs
 
 
@@ -155,12 +159,13 @@ class ResultQuery(Query):
 
 
 class BatchRowsSerializer(serializers.Serializer):
-    """Every line of the file is one of these: total = scored + invalid + ignored once the job has ended."""
+    """Every line of the file is one of these: total = scored + invalid + ignored + unscored."""
 
     total = serializers.IntegerField(allow_null=True)
     scored = serializers.IntegerField()
     invalid = serializers.IntegerField()
     ignored = serializers.IntegerField()
+    unscored = serializers.IntegerField(help_text="0 once the job has succeeded")
 
 
 class BatchSerializer(serializers.ModelSerializer):

@@ -65,6 +65,13 @@ def delete_rows(job: BatchJob) -> None:
     storage.delete(upload_key(job))
 
 
+def delete_sources(job: BatchJob) -> None:
+    """The parts hold the cells too: once every row is scored, the rows as they came are no longer needed."""
+    for chunk in job.chunks.all():
+        storage.delete(chunk.source_key)
+        delete_parts(chunk, chunk.token, keep=chunk.part_key)
+
+
 def delete_parts(chunk: BatchChunk, up_to: int, keep: str = "") -> None:
     for token in range(1, up_to + 1):
         key = f"{folder(chunk.job)}/part-{chunk.index:06d}-{token}.parquet"

@@ -1,5 +1,6 @@
 """The end of a job: its parts become a result in input order, or the reason why there is none is written down."""
 
+import hashlib
 import io
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -32,11 +33,20 @@ def finish(job: BatchJob) -> None:
     """Write the result if every chunk is done, or what there is of it if the job is to stop."""
     try:
         _claim(job)
+    except Unfinished:
+        return
+    try:
         chunks = results.done_chunks(job)
         _write(job, chunks)
         _close(job, chunks)
     except Unfinished:
         return
+    except BaseException:
+        # A full disk, say: let the next one try as soon as there is one.
+        BatchJob.objects.held(job).update(owner="", lease_until=None)
+        raise
+    if job.state != State.CANCELLED:
+        files.delete_sources(job)
 
 
 def _claim(job: BatchJob) -> None:
@@ -93,10 +103,21 @@ def _verified_parts(job: BatchJob, chunks: list[BatchChunk]) -> Iterator[pa.Tabl
     """Each part, proven to be what was counted; a damaged one is scored again."""
     for chunk in chunks:
         _renew(job)
-        with files.local_copy(chunk.part_key) as path:
-            if not path.exists() or files.sha256_of(path) != chunk.sha256:
-                _redo(job, chunk)
-            yield parts.read(path)
+        part = _intact(chunk)
+        if part is None:
+            _redo(job, chunk)
+        else:
+            yield parts.read(pa.BufferReader(part))
+
+
+def _intact(chunk: BatchChunk) -> bytes | None:
+    """The part's bytes; None if it is missing or not the one that was counted."""
+    try:
+        with storage.open_read(chunk.part_key) as file:
+            part = file.read()
+    except FileNotFoundError:
+        return None
+    return part if hashlib.sha256(part).hexdigest() == chunk.sha256 else None
 
 
 def _renew(job: BatchJob) -> None:

@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 from inference.models.batches import Leased
 
 #: Longer than any pause between two renewals; a worker that is stopped for longer loses its chunk.
-CHUNK_SECONDS = 120.0
+CHUNK_SECONDS = 180.0
 JOB_SECONDS = 120.0
 
 

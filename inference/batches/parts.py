@@ -27,7 +27,7 @@ def write(table: pa.Table, path: Path) -> None:
     pq.write_table(table, path, compression="zstd", write_statistics=False)
 
 
-def read(path: Path) -> pa.Table:
+def read(path: Path | pa.NativeFile) -> pa.Table:
     return pq.read_table(path, partitioning=None, memory_map=False)
 
 

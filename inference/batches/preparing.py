@@ -44,6 +44,9 @@ def prepare(job_id: int) -> bool:
     except Refused as refusal:
         finishing.reject(job, str(refusal), refusal.fix)
         return False
+    except BaseException:
+        BatchJob.objects.held(job).update(owner="", lease_until=None)
+        raise
     return bool(job.state == State.QUEUED)
 
 

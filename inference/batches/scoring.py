@@ -1,6 +1,7 @@
 """Score the rows of one chunk: validate, ask the model for the valid ones, put every row's fate into one table."""
 
 import json
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -21,7 +22,8 @@ from registry.errors import FieldError
 from registry.schema import Schema
 
 #: Rows that the model is asked at once; between two such blocks a worker looks whether it should stop.
-BLOCK_ROWS = 2_500
+BLOCK_ROWS = 5_000
+FIRST_ROWS = 1_250
 
 #: Rows of one chunk on which the model may fail; more, and it is the model that is broken.
 MAX_FAILED_ROWS = 100
@@ -129,11 +131,17 @@ class Asked:
 def _ask_for_all(inputs: pa.Table, ask: Ask) -> Asked:
     """Ask block by block. A block on which the model fails is halved, until the rows that it cannot take are alone."""
     asked = Asked()
-    todo = [(at, min(BLOCK_ROWS, len(inputs) - at)) for at in range(0, len(inputs), BLOCK_ROWS)][::-1]
+    size = FIRST_ROWS
+    todo = [(0, len(inputs))] if len(inputs) else []
     while todo:
         at, count = todo.pop()
+        if count > size:
+            todo.append((at + size, count - size))
+            count = size
+        started = time.monotonic()
         try:
             asked.answers.append(ask(inputs.slice(at, count)))
+            size = _next_size(size, time.monotonic() - started)
         except ModelError as error:
             if error.code != "model_failed" or len(asked.failed) >= MAX_FAILED_ROWS:
                 raise
@@ -145,6 +153,13 @@ def _ask_for_all(inputs: pa.Table, ask: Ask) -> Asked:
     if asked.failed and not asked.answers:
         raise ModelError(_("The model failed on these rows."), code="model_failed")
     return asked
+
+
+def _next_size(size: int, seconds: float) -> int:
+    """Blocks of about a second: a slow model must not keep a worker from noticing that it should stop."""
+    if seconds > 1.0:
+        return max(1, size // 2)
+    return min(BLOCK_ROWS, size * 2) if seconds < 0.4 else size
 
 
 def _model_failed() -> FieldError:

@@ -14,6 +14,7 @@ import structlog
 from django.db import transaction
 from django.db.models import F, Q, Sum
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from inference import ports, runners
 from inference.batches import files, finishing, leases, parts, scoring
@@ -98,7 +99,7 @@ def _attempt(chunk: BatchChunk, job: BatchJob, runner: FreshRunner) -> bool:
     """Score one chunk. False when this worker should not go on with the job now."""
     chunk.job = job
     if chunk.tries > MAX_TRIES:
-        finishing.fail(job, chunk.error or "The worker was lost too often while it scored these rows.")
+        finishing.fail(job, chunk.error or _("The worker was lost too often while it scored these rows."))
         return False
     try:
         score_chunk(chunk, runner)
@@ -112,7 +113,8 @@ def _attempt(chunk: BatchChunk, job: BatchJob, runner: FreshRunner) -> bool:
         return _failed(chunk, str(error), transient=isinstance(error, runners.ModelUnavailable))
     except Exception as error:
         logger.exception("batch_chunk_failed", job=job.public_id, chunk=chunk.index)
-        return _failed(chunk, f"{type(error).__name__}", transient=True)
+        told = _("Something went wrong while these rows were scored (%(name)s). The log says more.")
+        return _failed(chunk, told % {"name": type(error).__name__}, transient=True)
     return True
 
 
@@ -134,6 +136,7 @@ def score_chunk(chunk: BatchChunk, runner: FreshRunner) -> None:
     """Score the rows of a claimed chunk and make it count, exactly once."""
     job = chunk.job
     started = timezone.now()
+    _still_mine(chunk)
     with files.local_copy(chunk.source_key) as path:
         source = parts.read(path)
 
