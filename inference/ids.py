@@ -1,5 +1,7 @@
 """Ids of predictions: opaque to clients, ordered by time for the index that holds them."""
 
+import hashlib
+import json
 import os
 import time
 
@@ -12,6 +14,12 @@ def new_ids(count: int) -> list[str]:
     moment = time.time_ns() // 1_000_000 << 80
     random = os.urandom(10 * count)
     return [PREFIX + _encode(moment | int.from_bytes(random[10 * i : 10 * i + 10])) for i in range(count)]
+
+
+def derived_id(seed: str, *parts: str) -> str:
+    """The id that belongs to these parts under a seed, itself an id: as old as the seed, and the same every time."""
+    digest = hashlib.sha256(json.dumps([seed, *parts]).encode()).digest()
+    return seed[: len(PREFIX) + 10] + _encode(int.from_bytes(digest[:10]))[10:]
 
 
 def _encode(number: int) -> str:

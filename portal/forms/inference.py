@@ -14,6 +14,7 @@ from inference import ids
 from inference.feedback import read_actual
 from inference.validation import MAX_TEXT, expectation, show_number
 from registry.errors import Refused
+from registry.models import Release
 from registry.schema import Field, Schema, Target
 
 FEW = 6  # so many choices are shown at once, more are a list
@@ -88,13 +89,15 @@ class PredictForm(forms.Form):
         if not error.errors:
             self.add_error(None, " ".join(part for part in (str(error), error.fix) if part))
 
-    def prediction_id(self) -> str:
-        """The id that this page reserved for its answer; a fresh one when the token is missing or somebody else's."""
+    def prediction_id(self, release: Release) -> str:
+        """The id of the answer to these values: the same when the same page sends them again, else another one."""
         try:
-            user_id, _colon, public_id = _tokens.unsign(self.data.get("token", "")).partition(":")
+            user_id, _colon, seed = _tokens.unsign(self.data.get("token", "")).partition(":")
         except signing.BadSignature:
             return ids.new_ids(1)[0]
-        return public_id if user_id == str(self.user_id) else ids.new_ids(1)[0]
+        if user_id != str(self.user_id):
+            return ids.new_ids(1)[0]
+        return ids.derived_id(seed, str(release.pk), *self.inputs().values())
 
 
 def new_token(user_id: int) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
+from django.core.cache import cache
 from django.core.paginator import Paginator
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -14,7 +15,6 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from inference import log, records
 from inference.feedback import give_feedback
-from inference.ids import new_ids
 from inference.models import Feedback, Prediction
 from inference.ports import PredictionRecord
 from inference.predictions import predict
@@ -30,6 +30,7 @@ from registry.models import PRODUCTION, ModelVersion, RegisteredModel, Release
 from registry.schema import Schema
 
 PER_PAGE = 50
+REMEMBER_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -101,12 +102,9 @@ def _ask(request: HttpRequest, model: RegisteredModel, release: Release, schema:
 def _answer(
     request: HttpRequest, model: RegisteredModel, release: Release, schema: Schema, form: PredictForm
 ) -> Asked:
-    public_id = form.prediction_id()
-    if (before := records.find(public_id)) is not None:
-        if _is_same_question(before, schema, form):
-            version = ModelVersion.objects.get(pk=before.version_id)
-            return Asked(answers.show_record(before, version.schema_object, version.number))
-        [public_id] = new_ids(1)
+    public_id = form.prediction_id(release)
+    if _is_repeated(public_id) and (before := records.find(public_id)) is not None:
+        return Asked(answers.show_record(before, schema, release.version.number))
     try:
         answer = predict(
             model,
@@ -126,10 +124,12 @@ def _answer(
     return Asked(answers.show_answer(answer, schema))
 
 
-def _is_same_question(record: PredictionRecord, schema: Schema, form: PredictForm) -> bool:
-    """The same form sent again: its answer stands. Other values under the same id are another question."""
-    typed = validate_rows(schema, [form.inputs()], as_text=True)
-    return typed.is_valid and typed.rows()[0] == record.inputs
+def _is_repeated(public_id: str) -> bool:
+    """Was this form sent before? Asked of the cache, so that the first time costs no look into the log.
+
+    A cache that forgets does no harm: one id means the same values and release, and is taken in once.
+    """
+    return not cache.add(f"predict-form:{public_id}", True, REMEMBER_SECONDS)
 
 
 def _page(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.validation import (
@@ -190,6 +190,7 @@ def test_it_spells_out_a_thousand_errors_and_counts_the_rest() -> None:
     assert (len(found.errors), found.error_count) == (MAX_ERRORS, MAX_ERRORS + 500)
 
 
+@settings(deadline=None)
 @given(
     st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), st.lists, max_leaves=3)
 )
@@ -200,6 +201,7 @@ def test_any_json_value_is_judged_and_never_raises(value: Any) -> None:
             assert type(found.value) in (float, int, bool, str)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=20))
 def test_any_text_is_judged_and_never_raises(value: str) -> None:
     for each in SCHEMA.fields:
@@ -219,6 +221,7 @@ cells = st.one_of(
 text_rows = st.lists(st.fixed_dictionaries(dict.fromkeys(SCHEMA.names, cells)), min_size=1, max_size=6)
 
 
+@settings(deadline=None)
 @given(text_rows)
 def test_columns_of_text_are_judged_like_rows_of_text(rows: list[dict[str, str | None]]) -> None:
     by_row = validate_rows(SCHEMA, rows, as_text=True)
@@ -248,6 +251,7 @@ typed_rows = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(typed_rows)
 def test_typed_columns_are_judged_like_rows_of_json(rows: list[dict[str, Any]]) -> None:
     types = {"number": pa.float64(), "integer": pa.int64(), "boolean": pa.bool_(), "category": pa.string()}
