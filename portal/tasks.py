@@ -17,6 +17,7 @@ PARTS = (
     "inference.batches.requeue_lost",
     "monitoring.actions.tick",
     "registry.actions.approvals.expire_due",
+    "registry.idempotency.purge",
 )
 
 
