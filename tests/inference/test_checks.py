@@ -311,7 +311,7 @@ def test_a_model_service_that_is_away_fails_the_checks_with_that_reason(
     author: User, settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MODELGATE_MODELD_SOCKET = str(tmp_path / "nobody.sock")
-    monkeypatch.setattr("inference.runners.PATIENCE", 0.0)
+    monkeypatch.setattr("inference.runners.client.PATIENCE", 0.0)
     version = upload(author, trained.logistic())
 
     results = finish(version)

@@ -15,7 +15,6 @@ from sklearn.tree import DecisionTreeClassifier
 from inference.runner import wire
 from inference.runners import (
     Client,
-    Conversation,
     Facts,
     FreshRunner,
     ModelError,
@@ -23,6 +22,7 @@ from inference.runners import (
     ModelUnavailable,
     RunnerSpec,
 )
+from inference.runners.client import Conversation
 from tests import hostile, trained
 from tests.inference.conftest import MakeSpec
 from tests.processes import is_alive, wait_until_dead

@@ -1,0 +1,90 @@
+"""Our side of the model runner: ask a version for answers, and believe nothing that comes back unchecked.
+
+Every thread keeps one open conversation per version. The supervisor hands it out and is not in the way of the rows.
+A dead runner costs one retry, a silent one its life: after the deadline that generation is killed and the caller told.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+
+import pyarrow as pa
+from django.conf import settings
+
+from inference.runners.answers import Answer, Facts, RunnerSpec
+from inference.runners.client import Client, FreshRunner
+from inference.runners.errors import ModelError, ModelTimeout, ModelUnavailable
+from registry import artifacts
+from registry.models import ModelVersion
+
+__all__ = [
+    "Answer",
+    "Client",
+    "Facts",
+    "FreshRunner",
+    "ModelError",
+    "ModelTimeout",
+    "ModelUnavailable",
+    "RunnerSpec",
+    "client",
+    "describe",
+    "fresh",
+    "predict",
+    "retire",
+    "spec_for",
+    "warm",
+]
+
+
+def spec_for(version: ModelVersion) -> RunnerSpec:
+    """Where this version's file is on this machine, and how its columns travel."""
+    fields = version.schema.get("fields", [])
+    target = version.schema.get("target") or {}
+    return RunnerSpec(
+        key=f"{version.pk}-{version.sha256[:12]}",
+        sha256=version.sha256,
+        path=artifacts.local_path(version.sha256),
+        format=version.format,
+        columns=tuple((each["name"], each["type"]) for each in fields),
+        positive=target.get("positive"),
+    )
+
+
+def predict(version: ModelVersion, table: pa.Table, deadline: float | None = None) -> Answer:
+    """Answer every row, all or none. Raises ModelError, ModelTimeout or ModelUnavailable."""
+    return client().predict(spec_for(version), table, deadline or settings.MODELGATE_PREDICT_SECONDS)
+
+
+def describe(version: ModelVersion) -> Facts:
+    """Load the version if it is not loaded yet, and say what it is."""
+    return client().describe(spec_for(version))
+
+
+def warm(version: ModelVersion) -> None:
+    """Load the version before somebody waits for it."""
+    client().describe(spec_for(version))
+
+
+def retire(version: ModelVersion, drain: float = 30) -> None:
+    """No further conversations with this version; running ones may end."""
+    client().retire(spec_for(version).key, drain)
+
+
+@contextmanager
+def fresh(version: ModelVersion) -> Iterator[FreshRunner]:
+    """A runner of one's own, for a batch or for checks: it remembers nothing of others, and ends with the block."""
+    runner = FreshRunner(client(), spec_for(version))
+    try:
+        yield runner
+    finally:
+        runner.close()
+
+
+def client() -> Client:
+    return _client(Path(settings.MODELGATE_MODELD_SOCKET))
+
+
+@cache
+def _client(path: Path) -> Client:
+    return Client(path)

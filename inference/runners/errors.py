@@ -1,0 +1,60 @@
+"""What may go wrong between a question and its answer."""
+
+from django.utils.translation import gettext as _
+
+from registry.errors import Refused
+
+MAX_DETAIL = 1_000
+
+
+class ModelError(Refused):
+    """The model itself failed on these rows. `detail` is its own text: for its owner, not for everybody."""
+
+    status = 503
+    default_code = "model_failed"
+
+    def __init__(self, message: str, *, detail: str = "", code: str = "", fix: str = "") -> None:
+        super().__init__(message, code=code, fix=fix)
+        self.detail = detail
+
+
+class ModelTimeout(ModelError):
+    """The model did not answer in time; its process is gone."""
+
+    status = 504
+    default_code = "model_timeout"
+
+
+class ModelUnavailable(ModelError):
+    """No runner can be had for this version now: it does not load, it crashes, or the model service is away."""
+
+    status = 503
+    default_code = "model_unavailable"
+
+
+def too_slow(seconds: float) -> ModelTimeout:
+    return ModelTimeout(_("The model did not answer within %(seconds)g seconds.") % {"seconds": seconds})
+
+
+def garbled(error: Exception) -> ModelError:
+    return ModelError(
+        _("The model's answer was not usable."), code="bad_answer", detail=str(error)[:MAX_DETAIL]
+    )
+
+
+def away(error: Exception) -> ModelUnavailable:
+    return ModelUnavailable(
+        _("The model service does not answer."),
+        code="model_service_away",
+        detail=f"{type(error).__name__}: {error}"[:MAX_DETAIL],
+        fix=_("Ask an administrator whether the model supervisor runs."),
+    )
+
+
+def refused(code: str, detail: str) -> ModelUnavailable:
+    """The supervisor's no, in our words."""
+    if code == "crash_loop":
+        return ModelUnavailable(
+            _("The model crashed several times and rests for a minute."), code=code, detail=detail
+        )
+    return ModelUnavailable(_("The model cannot be loaded."), code=code or "model_unavailable", detail=detail)
