@@ -31,7 +31,11 @@ class PanelAdmin(ReadOnlyAdmin):
     change_form_template = ""
 
     def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+        self,
+        request: HttpRequest,
+        object_id: str,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         if not self.has_view_permission(request):
             raise PermissionDenied
@@ -43,7 +47,9 @@ class PanelAdmin(ReadOnlyAdmin):
     def page(self, request: HttpRequest, found: Any) -> HttpResponse:
         raise NotImplementedError
 
-    def frame(self, request: HttpRequest, found: Any, context: dict[str, Any], status: int = 200) -> HttpResponse:
+    def frame(
+        self, request: HttpRequest, found: Any, context: dict[str, Any], status: int = 200
+    ) -> HttpResponse:
         shown = {
             **self.admin_site.each_context(request),
             "opts": self.opts,
@@ -89,7 +95,9 @@ class UserAdmin(PanelAdmin):
     change_form_template = "admin/user.html"
 
     def page(self, request: HttpRequest, found: User) -> HttpResponse:
-        form = RolesForm(request.POST or None, initial={"roles": sorted(found.roles)})
+        form = RolesForm(
+            request.POST if request.method == "POST" else None, initial={"roles": sorted(found.roles)}
+        )
         if request.method == "POST" and save_roles(request, found, form):
             messages.success(request, _("The roles of %(user)s are saved.") % {"user": found})
             return redirect(self.here(found))

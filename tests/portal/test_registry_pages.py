@@ -37,7 +37,9 @@ def test_the_list_finds_by_name_and_question(business, client):
 
 def test_the_model_page_says_what_serves_since_when_and_who_approved(business, client, approver):
     version = factories.create_version()
-    factories.create_release(version=version, request=factories.create_approval(version=version, approver=approver))
+    factories.create_release(
+        version=version, request=factories.create_approval(version=version, approver=approver)
+    )
     client.force_login(business)
 
     html = body(client.get(version.model.get_absolute_url()))
@@ -61,7 +63,13 @@ def test_an_author_creates_a_model(author, client):
 
     response = client.post(
         reverse("model-create"),
-        {"name": "Loans", "slug": "loans", "task": "classification", "risk": "high", "question": "Will it be repaid?"},
+        {
+            "name": "Loans",
+            "slug": "loans",
+            "task": "classification",
+            "risk": "high",
+            "question": "Will it be repaid?",
+        },
     )
 
     model = RegisteredModel.objects.get(slug="loans")
@@ -74,7 +82,9 @@ def test_a_short_name_in_use_is_said_at_the_form(author, client):
     client.force_login(author)
 
     html = body(
-        client.post(reverse("model-create"), {"name": "L", "slug": "loans", "task": "regression", "risk": "low"})
+        client.post(
+            reverse("model-create"), {"name": "L", "slug": "loans", "task": "regression", "risk": "low"}
+        )
     )
 
     assert "exists already" in html
@@ -108,7 +118,9 @@ def test_a_dataset_is_uploaded(author, client):
     client.force_login(author)
     file = SimpleUploadedFile("reference.csv", b"age,city,repaid\n30,Pune,yes\n40,Delhi,no\n")
 
-    client.post(reverse("dataset-list", args=[model.slug]), {"file": file, "role": "reference", "target": "repaid"})
+    client.post(
+        reverse("dataset-list", args=[model.slug]), {"file": file, "role": "reference", "target": "repaid"}
+    )
 
     dataset = model.datasets.get()
     assert (dataset.rows, dataset.target) == (2, "repaid")
@@ -154,7 +166,12 @@ def test_a_version_is_uploaded_as_a_draft_then_its_schema_is_edited_and_the_chec
             if value not in (None, False):
                 data[f"field-{number}-{name}"] = value
     data |= {f"target-{name}": value for name, value in page.context["target"].initial.items()}
-    data |= {"field-0-label_en": "Age in years", "field-0-min": "18", "target-positive": "yes", "target-question_en": "Repaid?"}
+    data |= {
+        "field-0-label_en": "Age in years",
+        "field-0-min": "18",
+        "target-positive": "yes",
+        "target-question_en": "Repaid?",
+    }
     client.post(response.url, data)
 
     version.refresh_from_db()
@@ -212,7 +229,8 @@ def test_the_live_part_asks_again_only_while_checks_run(author, client):
 
 
 @pytest.mark.parametrize(
-    ("state", "label"), [("draft", "Review the schema"), ("checks_failed", "Check again"), ("checked", "Ask for approval")]
+    ("state", "label"),
+    [("draft", "Review the schema"), ("checks_failed", "Check again"), ("checked", "Ask for approval")],
 )
 def test_the_version_page_offers_the_one_next_step(author, client, state, label):
     version = factories.create_version(uploaded_by=author, state=state)

@@ -32,7 +32,9 @@ def test_every_vendored_folder_has_its_licence():
         assert not folder.is_dir() or list(folder.glob("LICENSE*")), folder
 
 
-@pytest.mark.parametrize("path", ["django_htmx/htmx-2.min.js", "js/theme.js", "css/tokens.css", "css/plotly-style.css"])
+@pytest.mark.parametrize(
+    "path", ["django_htmx/htmx-2.min.js", "js/theme.js", "css/tokens.css", "css/plotly-style.css"]
+)
 def test_what_the_base_page_asks_for_is_there(path):
     assert finders.find(path)
 

@@ -18,19 +18,29 @@ def test_it_says_a_metric_in_three_figures(value, said):
     assert tags.metric(value) == said
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.1234, "12.3 %"), (0.00001, "<0.1 %"), (1, "100.0 %"), (None, "–")])
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.1234, "12.3 %"), (0.00001, "<0.1 %"), (1, "100.0 %"), (None, "–")]
+)
 def test_it_says_a_share_in_percent(value, said):
     assert tags.percent(value) == said
 
 
-@pytest.mark.parametrize(("value", "said"), [(0.041, "41 ms"), (3.21, "3.2 s"), (95, "1 min 35 s"), (None, "–")])
+@pytest.mark.parametrize(
+    ("value", "said"), [(0.041, "41 ms"), (3.21, "3.2 s"), (95, "1 min 35 s"), (None, "–")]
+)
 def test_it_says_how_long_something_took(value, said):
     assert tags.duration(value) == said
 
 
 @pytest.mark.parametrize(
     ("seconds", "said"),
-    [(2, "just now"), (180, "3 min ago"), (7200, "2 h ago"), (86400 * 3, "3 days ago"), (-86400 * 2, "in 2 days")],
+    [
+        (2, "just now"),
+        (180, "3 min ago"),
+        (7200, "2 h ago"),
+        (86400 * 3, "3 days ago"),
+        (-86400 * 2, "in 2 days"),
+    ],
 )
 def test_it_says_how_long_ago_with_the_exact_time_beside_it(seconds, said):
     html = tags.ago(timezone.now() - timedelta(seconds=seconds))
@@ -56,6 +66,6 @@ def test_a_badge_is_an_icon_and_a_word():
 
 
 def test_a_state_without_a_word_is_still_shown():
-    html = Template('{% load portal_tags %}{% badge state %}').render(Context({"state": "<odd>"}))
+    html = Template("{% load portal_tags %}{% badge state %}").render(Context({"state": "<odd>"}))
 
     assert "&lt;odd&gt;" in html

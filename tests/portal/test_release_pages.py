@@ -1,0 +1,162 @@
+"""Releasing and going back from the page: two clicks and a reason, and the second of two people is told."""
+
+import pytest
+from django.urls import reverse
+from django.utils import timezone
+
+from inference.models import Prediction
+from registry.models import AuditEvent, Freeze, Release
+from tests import factories
+
+
+@pytest.fixture
+def model(db):
+    model = factories.create_model(name="Loans", slug="loans")
+    for _ in range(2):
+        factories.create_release(version=factories.create_version(model=model))
+    return model
+
+
+def page_of(model):
+    return reverse("release-list", args=[model.slug])
+
+
+def roll_back(client, model, **data):
+    data = {"to": 1, "expect": 2, "reason": "wrong answers", "environment": "production"} | data
+    return client.post(reverse("roll-back", args=[model.slug]), data)
+
+
+def test_the_button_names_its_target(operator, client, model):
+    client.force_login(operator)
+
+    html = client.get(page_of(model)).content.decode()
+
+    assert "Roll back to v1…" in html
+    assert 'id="roll-back-v1"' in html
+    assert 'id="roll-back-v2"' not in html
+
+
+def test_others_see_the_button_disabled_with_the_reason(author, client, model):
+    client.force_login(author)
+
+    html = client.get(page_of(model)).content.decode()
+
+    assert "Needs Operator." in html
+    assert "<dialog" not in html
+
+
+def test_it_goes_back_and_shows_three_ticks(operator, client, model):
+    client.force_login(operator)
+
+    response = roll_back(client, model)
+
+    current = Release.objects.current(model)
+    assert (current.version.number, current.kind) == (1, "rollback")
+    html = client.get(response.url).content.decode()
+    assert "Recorded" in html
+    assert "Rolled back to v1 by" in html
+    assert "Undo (go back to v2)…" in html
+
+
+def test_it_needs_a_reason_and_opens_the_dialog_again(operator, client, model):
+    client.force_login(operator)
+
+    response = roll_back(client, model, reason="")
+
+    assert Release.objects.current(model).version.number == 2
+    assert "data-open" in response.content.decode()
+
+
+def test_the_second_of_two_is_told_who_was_faster(operator, client, model):
+    client.force_login(operator)
+    roll_back(client, model)
+
+    html = roll_back(client, model).content.decode()
+
+    assert "Already rolled back to v1 by" in html
+    assert Release.objects.filter(kind="rollback").count() == 1
+    assert AuditEvent.objects.filter(action="release.rolled_back", result="refused").count() == 1
+
+
+def test_somebody_who_may_not_is_refused_and_it_is_written_down(author, client, model):
+    client.force_login(author)
+
+    roll_back(client, model)
+
+    assert Release.objects.current(model).version.number == 2
+    assert AuditEvent.objects.get(action="release.rolled_back").result == "refused"
+
+
+def test_fields_that_the_old_version_lacks_need_a_tick(operator, client, db):
+    model = factories.create_model()
+    factories.create_release(version=factories.create_version(model=model))
+    schema = {**factories.SCHEMA, "fields": [*factories.SCHEMA["fields"], {"name": "region", "type": "text"}]}
+    factories.create_release(version=factories.create_version(model=model, schema=schema))
+    client.force_login(operator)
+
+    assert "region" in client.get(page_of(model)).content.decode()
+    roll_back(client, model)
+    assert Release.objects.current(model).version.number == 2
+
+    roll_back(client, model, understood="on")
+    assert Release.objects.current(model).version.number == 1
+
+
+def test_the_ticks_stop_asking_once_an_answer_was_seen(operator, business, client, model):
+
+    client.force_login(operator)
+    roll_back(client, model)
+    current = Release.objects.current(model)
+    url = reverse("release-ticks", args=[model.slug, current.number])
+    assert "waiting for the first answer from v1" in client.get(url).content.decode()
+
+    Prediction.objects.create(
+        public_id="p_test", model=model, version=current.version, release=current, environment="production",
+        channel="page", at=timezone.now(), inputs={}, latency_ms=1,
+    )  # fmt: skip
+
+    html = client.get(url).content.decode()
+    assert "First answer from v1 seen" in html
+    assert "hx-get" not in html
+
+
+def test_the_freeze_is_lifted_with_a_reason(operator, client, model):
+    client.force_login(operator)
+    roll_back(client, model)
+
+    client.post(reverse("unfreeze", args=[model.slug]), {"freeze-reason": "the data was repaired"})
+
+    assert Freeze.objects.get().lift_reason == "the data was repaired"
+
+
+def test_an_operator_releases_an_approved_version(operator, client, model):
+    version = factories.create_version(model=model)
+    factories.create_approval(version=version)
+    client.force_login(operator)
+    url = reverse("version-release", args=[model.slug, version.number])
+    expect = client.get(url).context["form"]["expect"].value()
+
+    client.post(
+        url, {"version": version.pk, "environment": "production", "reason": "better", "expect": expect}
+    )
+
+    assert Release.objects.current(model).version == version
+
+
+def test_an_unapproved_version_is_not_released(operator, client, model):
+    version = factories.create_version(model=model)
+    client.force_login(operator)
+    url = reverse("version-release", args=[model.slug, version.number])
+
+    html = client.post(
+        url, {"version": version.pk, "environment": "production", "reason": "better"}
+    ).content.decode()
+
+    assert "is not approved for production" in html
+    assert Release.objects.current(model).version.number == 2
+
+
+def test_every_release_is_listed(operator, client, model):
+    client.force_login(operator)
+
+    assert len(client.get(reverse("release-index")).context["page"].object_list) == 2
