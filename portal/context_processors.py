@@ -1,6 +1,6 @@
 """What every page needs: the navigation that this person has, and the names of things."""
 
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -8,7 +8,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
-from registry.models import ReleaseRequest, Role
+from registry.models import ReleaseRequest, Role, User
 
 
 class Item(NamedTuple):
@@ -23,7 +23,7 @@ class Link(NamedTuple):
     icon: str
     url: str
     current: bool
-    count: int
+    waiting: int
 
 
 class Group(NamedTuple):
@@ -88,7 +88,7 @@ NAVIGATION: list[tuple[str | Promise, list[Item]]] = [
 
 def navigation_for(request: HttpRequest) -> list[Group]:
     """Only what this person has; a group with nothing in it does not appear."""
-    roles = getattr(request.user, "roles", frozenset())
+    roles: frozenset[str] = getattr(request.user, "roles", frozenset())
     groups = []
     for title, items in NAVIGATION:
         links = [_link(request, item) for item in items if item.roles is None or item.roles & roles]
@@ -114,11 +114,12 @@ def _belongs(view_name: str, item_name: str) -> bool:
 
 
 def _count(request: HttpRequest, name: str) -> int:
-    if name != "approval-list" or Role.APPROVER not in request.user.roles:  # type: ignore[union-attr]
+    """Requests that wait for this very person."""
+    user = cast(User, request.user)
+    if name != "approval-list" or Role.APPROVER not in user.roles:
         return 0
-    return (
-        ReleaseRequest.objects.visible_to(request.user).waiting().exclude(requested_by=request.user).count()
-    )  # type: ignore[misc]
+    waiting = ReleaseRequest.objects.visible_to(user).waiting().exclude(decisions__decided_by=user)
+    return waiting.exclude(requested_by=user).exclude(version__uploaded_by=user).count()
 
 
 def portal(request: HttpRequest) -> dict[str, object]:

@@ -4,6 +4,7 @@ import json
 from typing import Any
 
 from django import forms
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.forms import formset_factory
 from django.utils.translation import get_language_info
@@ -49,7 +50,7 @@ class ModelForm(forms.Form):
     )
     groups = forms.ModelMultipleChoiceField(
         label=lazy("Shared with"),
-        queryset=None,
+        queryset=Group.objects.order_by("name"),
         required=False,
         widget=forms.CheckboxSelectMultiple,
         help_text=lazy("With no team chosen, everybody who has a role may use it."),
@@ -57,9 +58,7 @@ class ModelForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        groups = RegisteredModel._meta.get_field("groups").related_model
-        self.fields["groups"].queryset = groups.objects.order_by("name")  # type: ignore[attr-defined, union-attr]
-        if not groups.objects.exists():  # type: ignore[union-attr]
+        if not Group.objects.exists():
             del self.fields["groups"]
 
 

@@ -11,7 +11,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from portal.forms.accounts import InviteForm, KeyForm, RolesForm
-from portal.views.acts import attempt
+from portal.views.acts import attempt, problems
 from portal.views.gates import person
 from registry import permissions
 from registry.actions import keys, people
@@ -78,7 +78,7 @@ def key_revoke(request: HttpRequest, pk: int) -> HttpResponse:
     form.is_valid()
     attempt(request, form, Action.KEY_REVOKED, key, keys.revoke_key, key)
     if form.errors:
-        messages.error(request, " ".join(str(error) for error in form.non_field_errors()))
+        messages.error(request, problems(form))
     else:
         messages.success(request, _("%(key)s opens nothing from now on.") % {"key": key})
     return redirect("key-list")
@@ -102,7 +102,7 @@ def key_rotate(request: HttpRequest, pk: int) -> HttpResponse:
     )
     if made:
         return _shown_once(request, *made)
-    messages.error(request, " ".join(str(error) for error in form.non_field_errors()))
+    messages.error(request, problems(form))
     return redirect("key-list")
 
 
@@ -178,7 +178,7 @@ def _link_once(request: HttpRequest, user: User) -> HttpResponse:
     form.is_valid()
     path = attempt(request, form, Action.USER_LINK_ISSUED, user, people.one_time_link, user)
     if path is None:
-        messages.error(request, " ".join(str(error) for error in form.non_field_errors()))
+        messages.error(request, problems(form))
         return redirect("person", user.pk)
     context = {"someone": user, "link": request.build_absolute_uri(path)}
     return render(request, "portal/person_link.html", context, status=201)
@@ -192,6 +192,6 @@ def person_active(request: HttpRequest, pk: int) -> HttpResponse:
     form.is_valid()
     action = Action.USER_ACTIVATED if active else Action.USER_DEACTIVATED
     attempt(request, form, action, user, people.set_active, user, active)
-    for error in form.non_field_errors():
-        messages.error(request, error)
+    if form.errors:
+        messages.error(request, problems(form))
     return redirect("person", user.pk)

@@ -12,6 +12,7 @@ from registry.audit import Action
 from registry.errors import Refused
 
 Result = TypeVar("Result")
+Verb = Callable[..., Any]
 
 
 def attempt(
@@ -31,6 +32,11 @@ def attempt(
         audit.record_refusal(action, target=target, actor=request.user, error=error)
         show(error, form)
         return None
+
+
+def problems(form: forms.BaseForm) -> str:
+    """Everything that is wrong with a form, in one line, for a page that does not show the form."""
+    return " ".join(str(error) for errors in form.errors.values() for error in errors)
 
 
 def show(error: Refused, form: forms.BaseForm) -> None:

@@ -122,7 +122,7 @@ def _versions(user: User) -> list[Need]:
     own = ModelVersion.objects.filter(uploaded_by=user, state__in=states).select_related("model")
     for version in own.prefetch_related("requests").order_by("-uploaded_at")[:_SHOWN]:
         name = f"{version.model} {version.label}"
-        asked = list(version.requests.all())  # type: ignore[attr-defined]
+        asked = list(version.requests.all())
         url = version.get_absolute_url()
         if version.state == ModelVersion.State.CHECKS_FAILED:
             needs.append(

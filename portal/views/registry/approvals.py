@@ -10,7 +10,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from portal.forms.registry import DecisionForm
-from portal.views.acts import attempt
+from portal.views.acts import Verb, attempt, problems
 from portal.views.gates import get_request, person
 from portal.views.registry.versions import metrics_of
 from registry import permissions
@@ -18,7 +18,7 @@ from registry.actions import approvals
 from registry.audit import Action
 from registry.models import AuditEvent, ModelVersion, Release, ReleaseRequest, Role, User
 
-VERBS = {
+VERBS: dict[str, tuple[Verb, Action]] = {
     "approve": (approvals.approve, Action.REQUEST_APPROVED),
     "reject": (approvals.reject, Action.REQUEST_REJECTED),
     "ask_changes": (approvals.ask_changes, Action.REQUEST_CHANGES_ASKED),
@@ -71,7 +71,7 @@ def approval_withdraw(request: HttpRequest, public_id: str) -> HttpResponse:
     if attempt(request, form, Action.REQUEST_WITHDRAWN, one, approvals.withdraw, one):
         messages.success(request, _("Withdrawn."))
     else:
-        messages.error(request, " ".join(str(error) for error in form.non_field_errors()))
+        messages.error(request, problems(form))
     return redirect(one)
 
 

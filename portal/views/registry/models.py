@@ -77,9 +77,9 @@ def model_edit(request: HttpRequest, slug: str) -> HttpResponse:
     initial |= {"owners": model.owners.all(), "groups": model.groups.all()}
     form = ModelChangeForm(request.POST or None, initial=initial)
     if request.method == "POST" and form.is_valid():
-        if attempt(
-            request, form, Action.MODEL_CHANGED, model, catalog.change_model, model, **form.cleaned_data
-        ):
+        change = catalog.change_model
+        changed = attempt(request, form, Action.MODEL_CHANGED, model, change, model, **form.cleaned_data)
+        if changed:
             messages.success(request, _("Saved."))
             return redirect(model)
     return render(request, "registry/model_form.html", {"form": form, "model": model})
@@ -114,7 +114,7 @@ def model_api(request: HttpRequest, slug: str) -> HttpResponse:
     model = get_model(request, slug)
     context = model_page(request, model, "api")
     current = context["serving"]
-    example = {}
+    example: dict[str, object] = {}
     if current:
         example = next((e["inputs"] for e in current.version.schema.get("examples", [])), {})
     context |= {"call": {"inputs": example}, "host": request.build_absolute_uri("/").rstrip("/")}

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 
 from inference.models import BatchJob, Prediction
 from portal.forms.registry import ReasonForm, ReleaseForm, RollbackForm
-from portal.views.acts import attempt
+from portal.views.acts import attempt, problems
 from portal.views.gates import get_model, get_version, model_page, person
 from portal.views.registry.approvals import schema_changes
 from portal.views.registry.versions import metrics_of
@@ -183,8 +183,8 @@ def roll_back(request: HttpRequest, slug: str) -> HttpResponse:
             url = redirect("release-list", model.slug).url
             return redirect(f"{url}?environment={environment.slug}&done={made.number}")
     # Whoever may not, or came second, is told above the timeline; a slip in the form opens its dialog again.
-    for error in form.non_field_errors():
-        messages.error(request, error)
+    if form.errors:
+        messages.error(request, problems(form))
     return _release_page(request, model, failed=form, to=to)
 
 
@@ -218,19 +218,22 @@ def unfreeze(request: HttpRequest, slug: str) -> HttpResponse:
     model = get_model(request, slug)
     environment = _environment(request)
     form = ReasonForm(request.POST, prefix="freeze")
-    if form.is_valid() and attempt(
-        request,
-        form,
-        Action.FREEZE_LIFTED,
-        model,
-        verbs.unfreeze,
-        model,
-        environment=environment.slug,
-        reason=form.cleaned_data["reason"],
-    ):
+    done = None
+    if form.is_valid():
+        done = attempt(
+            request,
+            form,
+            Action.FREEZE_LIFTED,
+            model,
+            verbs.unfreeze,
+            model,
+            environment=environment.slug,
+            reason=form.cleaned_data["reason"],
+        )
+    if done:
         messages.success(request, _("The freeze is lifted: approved versions can be released again."))
-    for errors in form.errors.values():
-        messages.error(request, " ".join(str(error) for error in errors))
+    if form.errors:
+        messages.error(request, problems(form))
     return redirect("release-list", model.slug)
 
 

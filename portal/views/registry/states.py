@@ -121,7 +121,7 @@ def next_step(version: ModelVersion, word: str, user: User) -> Step:
         step = Step(text, _("Ask for approval"), reverse("version-request", args=place))
         return step if author else _needs(step, _("A data scientist asks for approval."))
     if word == "waiting_for_approval":
-        request = version.requests.waiting().first()  # type: ignore[attr-defined]
+        request = version.requests.waiting().first()
         url = request.get_absolute_url() if request else reverse("approval-list")
         return Step(_("Waiting for an approver who is not its author."), _("Open the request"), url)
     if word in ("approved", "serving_elsewhere"):

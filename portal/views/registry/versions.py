@@ -20,7 +20,7 @@ from portal.forms.registry import (
     schema_initial,
     target_initial,
 )
-from portal.views.acts import attempt
+from portal.views.acts import attempt, problems
 from portal.views.gates import get_model, get_version, model_page, person
 from portal.views.registry import states
 from registry import artifacts, audit, permissions
@@ -231,8 +231,8 @@ def _after_edit(request: HttpRequest, version: ModelVersion, form: TargetForm) -
         messages.success(request, _("Saved as a draft."))
         return None
     attempt(request, form, Action.VERSION_CHECKING, version, catalog.start_checks, version)
-    for error in form.non_field_errors():
-        messages.error(request, error)
+    if form.errors:
+        messages.error(request, problems(form))
     return None
 
 
@@ -241,7 +241,7 @@ def version_check(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     version = get_version(request, slug, number)
     form = ReasonForm({"reason": "-"})
     if not attempt(request, form, Action.VERSION_CHECKING, version, catalog.start_checks, version):
-        messages.error(request, " ".join(form.non_field_errors()) or _("The checks could not start."))
+        messages.error(request, problems(form))
     return redirect(version)
 
 
@@ -249,18 +249,21 @@ def version_check(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 def version_retire(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     version = get_version(request, slug, number)
     form = ReasonForm(request.POST)
-    if form.is_valid() and attempt(
-        request,
-        form,
-        Action.VERSION_RETIRED,
-        version,
-        catalog.retire,
-        version,
-        reason=form.cleaned_data["reason"],
-    ):
+    done = None
+    if form.is_valid():
+        done = attempt(
+            request,
+            form,
+            Action.VERSION_RETIRED,
+            version,
+            catalog.retire,
+            version,
+            reason=form.cleaned_data["reason"],
+        )
+    if done:
         messages.success(request, _("%(version)s is retired.") % {"version": version})
-    for errors in form.errors.values():
-        messages.error(request, " ".join(str(error) for error in errors))
+    if form.errors:
+        messages.error(request, problems(form))
     return redirect(version)
 
 
