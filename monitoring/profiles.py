@@ -497,7 +497,8 @@ def _extreme(pick: Any, a: float | None, b: float | None) -> float | None:
 
 
 def _sparse(counts: npt.NDArray[Any]) -> dict[int, int]:
-    return {int(index): int(counts[index]) for index in np.flatnonzero(counts)}
+    held = np.flatnonzero(counts)
+    return dict(zip(held.tolist(), counts[held].tolist(), strict=True))
 
 
 def _examples(found: Counter[str], most: int = MOST_EXAMPLES) -> dict[str, int]:

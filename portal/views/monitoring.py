@@ -152,7 +152,11 @@ def model_health(request: HttpRequest, slug: str) -> HttpResponse:
         "availability": 1 - total.failed / total.requests if total.requests else None,
         "previous": windows.service(model, environment, before),
         "sparks": _sparks(steps),
-        "charts": _service_charts(model, environment, window),
+        "charts": [
+            chart
+            for chart in _service_charts(model, environment, window)
+            if total.requests or chart.name == "rows"
+        ],
         "errors": sorted(total.errors.items(), key=lambda item: -item[1]),
         "csv_base": reverse("health", args=[slug]),
         "csv_query": f"period={period}&environment={environment}",
@@ -164,10 +168,11 @@ def _service_charts(model: RegisteredModel, environment: str, window: Window) ->
     steps = windows.service_over_time(model, environment, window)
     total = windows.service(model, environment, window)
     markers = charts.release_markers(model, environment)
-    made = []
-    if total.requests:
-        made += [charts.requests(steps, markers), charts.latencies(steps, total, markers)]
-    return [*made, charts.rows(steps, markers)] if total.rows else made
+    return [
+        charts.requests(steps, markers),
+        charts.latencies(steps, total, markers),
+        charts.rows(steps, markers),
+    ]
 
 
 def _sparks(steps: Sequence[tuple[datetime, windows.Service]]) -> dict[str, str]:

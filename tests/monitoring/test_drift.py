@@ -1,5 +1,6 @@
 """Drift verdicts: calibrated, complete, and never an exception."""
 
+import json
 from typing import Any
 
 import numpy as np
@@ -269,6 +270,7 @@ def test_any_two_columns_have_a_verdict(then: list[Any], now: list[Any], type_: 
 
     assert verdict.state in drift.WORST_FIRST
     assert sum(verdict.current) == (verdict.n_current if verdict.bins else 0)
+    json.dumps(verdict.to_json(), allow_nan=False)
 
 
 @settings(max_examples=100, deadline=None)
@@ -278,3 +280,4 @@ def test_any_two_columns_of_floats_have_finite_figures(then: list[float], now: l
     figures = (verdict.psi, verdict.js, verdict.ks, verdict.wasserstein, verdict.chi2, verdict.p)
 
     assert all(figure is None or np.isfinite(figure) for figure in figures)
+    json.dumps(verdict.to_json(), allow_nan=False)

@@ -156,6 +156,13 @@ def test_every_chart_of_the_health_page_is_a_csv_too(operator: User, name: str) 
     assert response.content.decode().startswith("From (UTC)")
 
 
+def test_a_chart_of_nothing_is_a_csv_of_zeros(operator: User) -> None:
+    model = create_model()
+    response = signed_in(operator).get(reverse("health-csv", args=[model.slug, "rows"]))
+
+    assert response.content.decode().splitlines()[1].endswith(",0,0")
+
+
 def test_a_chart_that_does_not_exist_is_not_found(operator: User) -> None:
     version = observed()
     client = signed_in(operator)
