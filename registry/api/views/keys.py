@@ -19,7 +19,7 @@ from registry.api.bodies import KeyBody, RotateBody
 from registry.api.serializers import KeySerializer, NewKeySerializer
 from registry.audit import Action
 from registry.errors import Forbidden
-from registry.models import ApiKey, RegisteredModel, User
+from registry.models import ApiKey, KeyAction, RegisteredModel, User
 
 
 class Keys(Endpoint):
@@ -43,7 +43,8 @@ class Keys(Endpoint):
         key = key_of(self.request)
         if key is None:
             return
-        is_wider = not set(actions) <= set(key.actions) or owner != key.user
+        known = set(actions) & set(KeyAction.values)  # the verb names the others
+        is_wider = not known <= set(key.actions) or owner != key.user
         if not key.all_models:
             own = set(key.only_models.values_list("pk", flat=True))
             is_wider = is_wider or models is None or not {model.pk for model in models} <= own
