@@ -14,7 +14,8 @@ from django.db.models import Q
 from django.utils import timezone
 
 from inference import dispatch, runners
-from inference.checks import steps
+from inference.checks import steps, versions
+from inference.checks.outcome import Outcome, Problem, explain
 from registry import audit
 from registry.actions import catalog
 from registry.errors import Refused
@@ -86,15 +87,15 @@ def _try_all(case: steps.Case, lease: "Lease") -> None:
     )
 
 
-def _try(case: steps.Case, name: str, position: int, step: Callable[[steps.Case], steps.Outcome]) -> bool:
+def _try(case: steps.Case, name: str, position: int, step: Callable[[steps.Case], Outcome]) -> bool:
     _save(case.version, name, position, Status.RUNNING, "", [], None)
     started = time.perf_counter()
     try:
         outcome = step(case)
     except Exception as error:
-        if not isinstance(error, steps.Problem | Refused):
+        if not isinstance(error, Problem | Refused):
             logger.exception("check_broken", version=str(case.version), check=name)
-        detail, log = steps.explain(error)
+        detail, log = explain(error)
         _save(case.version, name, position, Status.FAILED, detail, log, time.perf_counter() - started)
         return False
     status = Status.SKIPPED if outcome.skipped else Status.PASSED
@@ -142,8 +143,8 @@ def _lay_out(version_id: int) -> None:
 
 def _environment(case: steps.Case) -> dict[str, object]:
     """What answers here, and what the file was made with."""
-    made_with = [f"{name} {version}" for name, version in steps.versions_recorded(case.version).items()]
-    return {"packages": steps.versions_here(case.facts), "made_with": made_with}
+    made_with = [f"{name} {version}" for name, version in versions.recorded(case.version).items()]
+    return {"packages": versions.here(case.facts), "made_with": made_with}
 
 
 def _give_up(version: ModelVersion) -> None:
@@ -151,7 +152,7 @@ def _give_up(version: ModelVersion) -> None:
     CheckResult.objects.filter(version=version, status__in=[Status.WAITING, Status.RUNNING]).update(
         status=Status.SKIPPED
     )
-    _save(version, "hash", 0, Status.FAILED, steps.explain(RuntimeError())[0], [], None)
+    _save(version, "hash", 0, Status.FAILED, explain(RuntimeError())[0], [], None)
     catalog.finish_checks(version, passed=False, measured={}, environment=version.environment)
 
 

@@ -3,54 +3,31 @@
 A check returns an Outcome or raises Problem. What it learned for the next ones it leaves in the Case.
 """
 
-import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
+from django.conf import settings
 from django.utils.translation import gettext as _
 
-from inference.checks import metrics
-from inference.runners import Answer, Facts, FreshRunner, ModelError
+from inference.checks import fit, metrics, rows, sameness, versions
+from inference.checks.outcome import Outcome, Problem, known
+from inference.runners import Answer, Facts, FreshRunner
 from inference.validation import validate_columns
 from registry import artifacts, inspection, tables
-from registry.errors import FieldError, Refused
 from registry.models import Dataset, ModelVersion
-from registry.schema import Field, Label, Schema
-
-T = TypeVar("T")
+from registry.schema import Label, Schema
 
 SAMPLE = 100
 SINGLES = 40
 MOST_ROWS = 50_000
 CHUNK = 10_000
 STEP_SECONDS = 60.0
-SLOW_P95 = 1.0
-ODD_SHARE = 0.05
-SAME = 1e-9
-SAME_ELSEWHERE = 1e-4
-
-
-class Problem(Exception):
-    """A check that failed: one sentence for the person who uploaded, and what they can do."""
-
-    def __init__(self, detail: str, *log: str) -> None:
-        super().__init__(detail)
-        self.log = log
-
-
-@dataclass(frozen=True)
-class Outcome:
-    detail: str
-    log: Sequence[str] = ()
-    skipped: bool = False
 
 
 @dataclass
@@ -132,16 +109,16 @@ def check_load(case: Case) -> Outcome:
 
 
 def check_schema(case: Case) -> Outcome:
-    facts, schema = _known(case.facts), case.schema
-    notes = _compare_features(facts, schema)
+    facts, schema = known(case.facts), case.schema
+    notes = fit.compare_features(facts, schema)
     if facts.is_classifier:
-        _compare_classes(facts.classes, schema.target.classes)
+        fit.compare_classes(facts.classes, schema.target.classes)
     reference = case.reference()
     if reference is None:
-        case.rows = _made_up(schema)
+        case.rows = rows.made_up(schema)
         return Outcome(_("The schema fits the model. There is no reference data to compare it with."), notes)
-    notes += _compare_reference(reference, schema)
-    case.rows = _spread(_valid(reference, schema), SAMPLE)
+    notes += fit.compare_reference(reference, schema)
+    case.rows = rows.spread(rows.valid(reference, schema), SAMPLE)
     return Outcome(
         _("The schema's %(count)d fields fit the model and the reference data.")
         % {"count": len(schema.fields)},
@@ -150,21 +127,21 @@ def check_schema(case: Case) -> Outcome:
 
 
 def check_predict(case: Case) -> Outcome:
-    rows = _known(case.rows)
-    answer = case.runner.predict(rows, STEP_SECONDS)
-    _require_sane(answer)
-    again = case.runner.predict(rows, STEP_SECONDS)
-    if not _equal(answer, again, 0.0):
+    asked = known(case.rows)
+    answer = case.runner.predict(asked, STEP_SECONDS)
+    sameness.require_sane(answer)
+    again = case.runner.predict(asked, STEP_SECONDS)
+    if not sameness.equal(answer, again, 0.0):
         raise Problem(
             _(
                 "The same rows gave other answers the second time. Fix the random state, or remove the random step."
             )
         )
-    for index in range(min(rows.num_rows, SINGLES)):
+    for index in range(min(asked.num_rows, SINGLES)):
         started = time.perf_counter()
-        single = case.runner.predict(rows.slice(index, 1), STEP_SECONDS)
+        single = case.runner.predict(asked.slice(index, 1), STEP_SECONDS)
         case.singles.append(time.perf_counter() - started)
-        if not _equal(_row(answer, index), single, SAME):
+        if not sameness.equal(sameness.row(answer, index), single, sameness.SAME):
             raise Problem(
                 _(
                     "Row %(row)d alone gets another answer than among others: the model looks at its neighbours."
@@ -175,15 +152,19 @@ def check_predict(case: Case) -> Outcome:
     source = _("reference rows") if case.version.reference else _("made-up rows")
     return Outcome(
         _("%(count)d %(source)s answered: finite, complete, twice the same, alone as together.")
-        % {"count": rows.num_rows, "source": source},
-        [*_summary(answer), *answer.warnings],
+        % {"count": asked.num_rows, "source": source},
+        [*sameness.summary(answer), *answer.warnings],
     )
 
 
 def check_environment(case: Case) -> Outcome:
-    recorded, ours = versions_recorded(case.version), versions_here(case.facts)
+    recorded, ours = versions.recorded(case.version), versions.here(case.facts)
     log = [f"{name}: {recorded.get(name, '?')} → {version}" for name, version in ours.items()]
-    differing = [name for name in recorded if name in ours and _minor(recorded[name]) != _minor(ours[name])]
+    differing = [
+        name
+        for name in recorded
+        if name in ours and versions.minor(recorded[name]) != versions.minor(ours[name])
+    ]
     if not recorded:
         return Outcome(_("The file does not tell the versions it was made with."), log)
     if not differing:
@@ -207,11 +188,15 @@ def check_latency(case: Case) -> Outcome:
     if not case.singles:
         return Outcome(_("No row was answered."), skipped=True)
     p50, p95 = (float(np.percentile(case.singles, share)) for share in (50, 95))
-    words = {"p50": 1e3 * p50, "p95": 1e3 * p95}
+    most = (
+        settings.MODELGATE_PREDICT_SECONDS / 2
+    )  # this machine may be busy, and so may be the one that serves
+    words = {"p50": 1e3 * p50, "p95": 1e3 * p95, "most": 1e3 * most}
     log = [f"p50 {1e3 * p50:.1f} ms", f"p95 {1e3 * p95:.1f} ms", f"{len(case.singles)} single rows"]
-    if p95 > SLOW_P95:
+    if p95 > most:
         raise Problem(
-            _("One row takes %(p95).0f ms (p95); at most 1,000 ms are allowed. Use a smaller model.") % words,
+            _("One row takes %(p95).0f ms (p95); at most %(most).0f ms are allowed. Use a smaller model.")
+            % words,
             *log,
         )
     return Outcome(_("One row takes %(p50).1f ms (p50), %(p95).1f ms (p95).") % words, log)
@@ -223,7 +208,9 @@ def check_metrics(case: Case) -> Outcome:
     target = _target_column(dataset, case.schema)
     if dataset is None or not target:
         return _unmeasured(declared)
-    table = _spread(_valid(_labelled(tables.read_dataset(dataset), target), case.schema), MOST_ROWS)
+    table = rows.spread(
+        rows.valid(rows.labelled(tables.read_dataset(dataset), target), case.schema), MOST_ROWS
+    )
     if not table.num_rows:
         return _unmeasured(declared)
     measured = _measure(case, table, target)
@@ -267,20 +254,20 @@ def check_expected(case: Case) -> Outcome:
     count = min(len(expected), reference.num_rows)
     inputs = validate_columns(case.schema, reference.slice(0, count)).table
     answer = case.runner.predict(inputs, STEP_SECONDS)
-    compared, differing = _compare_expected(answer, expected[:count], case.schema)
+    compared, differing = sameness.compare_expected(answer, expected[:count], case.schema)
     if not compared:
         raise Problem(
             _("The expected answers have no column called prediction, value or probability_<class>."),
             ", ".join(expected[0]),
         )
     if differing:
-        rows = ", ".join(str(row + 1) for row in differing[:10])
+        numbers = ", ".join(str(row + 1) for row in differing[:10])
         raise Problem(
             _(
                 "%(differing)d of %(count)d rows get another answer here than where the model was trained "
                 "(rows %(rows)s)."
             )
-            % {"differing": len(differing), "count": count, "rows": rows}
+            % {"differing": len(differing), "count": count, "rows": numbers}
         )
     return Outcome(_("All %(count)d rows get the expected answers.") % {"count": count})
 
@@ -300,175 +287,6 @@ STEPS: dict[str, Callable[[Case], Outcome]] = {
 #: Without these the ones after them cannot be tried; the environment may still explain why.
 DECISIVE = frozenset({"hash", "format", "inventory", "load", "schema", "predict"})
 ALWAYS = frozenset({"environment"})
-
-
-# --- schema ---
-
-
-def _compare_features(facts: Facts, schema: Schema) -> list[str]:
-    names = list(schema.names)
-    if facts.feeds == "text":
-        if len(names) != 1:
-            raise Problem(
-                _("The model reads one column of text; the schema has %(count)d fields.")
-                % {"count": len(names)}
-            )
-        return []
-    if facts.features is None:
-        if facts.feature_count is not None and facts.feature_count != len(names):
-            raise Problem(
-                _(
-                    "The model was trained on %(model)d columns without names; the schema has %(schema)d fields."
-                )
-                % {"model": facts.feature_count, "schema": len(names)}
-            )
-        return [_("The model knows no column names: the schema's order is the order of its columns.")]
-    missing = [name for name in facts.features if name not in names]
-    if missing:
-        raise Problem(
-            _("The model was trained with columns that the schema lacks: %(names)s. Add them to the schema.")
-            % {"names": ", ".join(missing[:20])}
-        )
-    unused = [name for name in names if name not in facts.features]
-    return [_("The model does not use: %(names)s.") % {"names": ", ".join(unused)}] if unused else []
-
-
-def _compare_classes(model: Sequence[Label], schema: Sequence[Label]) -> None:
-    if {(type(label), label) for label in model} == {(type(label), label) for label in schema}:
-        return
-    raise Problem(
-        _("The model answers %(model)s; the schema says %(schema)s. Correct the classes in the schema.")
-        % {"model": _shown(model), "schema": _shown(schema)}
-    )
-
-
-def _shown(labels: Sequence[Label]) -> str:
-    words = ", ".join(repr(label) for label in labels[:10])
-    return f"{words}, …" if len(labels) > 10 else words or "—"
-
-
-def _compare_reference(reference: pa.Table, schema: Schema) -> list[str]:
-    """Judge the reference by the very rules that every later row meets; a few odd rows are only noted."""
-    missing = [name for name in schema.names if name not in reference.column_names]
-    if missing:
-        raise Problem(
-            _("The reference data lacks columns of the schema: %(names)s.")
-            % {"names": ", ".join(missing[:20])}
-        )
-    checked = validate_columns(schema, reference)
-    bad = int(np.count_nonzero(~checked.valid))
-    log = [_explained(error) for error in checked.errors[:20]]
-    if bad > ODD_SHARE * reference.num_rows:
-        raise Problem(
-            _(
-                "%(bad)d of %(count)d reference rows do not fit the schema. Correct the schema's types and limits: %(first)s"
-            )
-            % {"bad": bad, "count": reference.num_rows, "first": log[0]},
-            *log,
-        )
-    return log
-
-
-def _explained(error: FieldError) -> str:
-    row = error.get("row")
-    place = (
-        error["field"]
-        if row is None
-        else _("%(field)s in row %(row)d") % {"field": error["field"], "row": row + 1}
-    )
-    return f"{place}: {error.get('value', '')!r} → {error.get('expected', '')}"
-
-
-# --- rows ---
-
-
-def _known(value: "T | None") -> "T":
-    if value is None:
-        raise Problem(_("An earlier check did not get this far."))
-    return value
-
-
-def _spread(table: pa.Table, count: int) -> pa.Table:
-    """At most `count` rows, evenly over the whole table: the first rows of a sorted file are all alike."""
-    if table.num_rows <= count:
-        return table
-    return table.take(pa.array(np.linspace(0, table.num_rows - 1, count).astype("int64")))
-
-
-def _made_up(schema: Schema) -> pa.Table:
-    """Rows for a version without data: its examples, else one row from the middle of what is allowed."""
-    rows = [dict(example.inputs) for example in schema.examples] or [
-        {each.name: _middle(each) for each in schema.fields}
-    ]
-    return pa.table({each.name: [row.get(each.name) for row in rows] for each in schema.fields})
-
-
-def _middle(each: Field) -> Any:
-    if each.type in ("category", "text"):
-        return each.categories[0] if each.categories else "text"
-    if each.type == "boolean":
-        return False
-    ends = [end for end in (each.min, each.max, each.training.min, each.training.max) if end is not None]
-    value = sum(ends) / len(ends) if ends else 0.0
-    return round(value) if each.type == "integer" else value
-
-
-def _valid(table: pa.Table, schema: Schema) -> pa.Table:
-    """The rows that would be answered, their inputs as every later row's are read, the other columns as they were."""
-    checked = validate_columns(schema, table)
-    for name in schema.names:
-        column = checked.table.column(name)
-        place = table.schema.get_field_index(name)
-        table = table.append_column(name, column) if place < 0 else table.set_column(place, name, column)
-    return table.filter(pa.array(checked.valid))
-
-
-# --- answers ---
-
-
-def _require_sane(answer: Answer) -> None:
-    for name, values in (("values", answer.values), ("probabilities", answer.probabilities)):
-        if values is not None and not np.isfinite(values).all():
-            raise Problem(
-                _(
-                    "Some answers are not finite (%(name)s). A step of the pipeline lets missing values through."
-                )
-                % {"name": name}
-            )
-    if answer.probabilities is not None and not np.allclose(answer.probabilities.sum(axis=1), 1, atol=1e-6):
-        raise Problem(_("The probabilities of some rows do not add up to 1."))
-
-
-def _row(answer: Answer, index: int) -> Answer:
-    return Answer(
-        answer.classes,
-        None if answer.indices is None else answer.indices[index : index + 1],
-        None if answer.probabilities is None else answer.probabilities[index : index + 1],
-        None if answer.values is None else answer.values[index : index + 1],
-        answer.seconds,
-    )
-
-
-def _equal(one: Answer, other: Answer, tolerance: float) -> bool:
-    return (
-        _close(one.indices, other.indices, 0.0)
-        and _close(one.probabilities, other.probabilities, tolerance)
-        and _close(one.values, other.values, tolerance)
-    )
-
-
-def _close(one: npt.NDArray[Any] | None, other: npt.NDArray[Any] | None, tolerance: float) -> bool:
-    if one is None or other is None:
-        return one is other
-    return np.allclose(one, other, rtol=tolerance, atol=tolerance)
-
-
-def _summary(answer: Answer) -> list[str]:
-    if answer.indices is None:
-        values = answer.values
-        return [] if values is None else [f"{values.min():.4g} … {values.max():.4g}"]
-    counts = np.bincount(answer.indices, minlength=len(answer.classes))
-    return [f"{label}: {count}" for label, count in zip(answer.classes, counts, strict=True)][:20]
 
 
 # --- metrics ---
@@ -496,10 +314,6 @@ def _target_column(dataset: Dataset | None, schema: Schema) -> str:
     )
 
 
-def _labelled(table: pa.Table, target: str) -> pa.Table:
-    return table.filter(pc.is_valid(table.column(target)))
-
-
 def _measure(case: Case, table: pa.Table, target: str) -> dict[str, list[float]]:
     parts = [
         case.runner.predict(table.slice(start, CHUNK), STEP_SECONDS)
@@ -508,13 +322,13 @@ def _measure(case: Case, table: pa.Table, target: str) -> dict[str, list[float]]
     truth = table.column(target)
     if parts[0].indices is None:
         numbers = np.asarray(truth.cast(pa.float64()).to_numpy())
-        return metrics.of_numbers(numbers, np.concatenate([_known(part.values) for part in parts]))
+        return metrics.of_numbers(numbers, np.concatenate([known(part.values) for part in parts]))
     classes = parts[0].classes
     positions = _positions(truth, classes, case.schema)
     probabilities = None
     if parts[0].probabilities is not None:
-        probabilities = np.concatenate([_known(part.probabilities) for part in parts])
-    indices = np.concatenate([_known(part.indices) for part in parts])
+        probabilities = np.concatenate([known(part.probabilities) for part in parts])
+    indices = np.concatenate([known(part.indices) for part in parts])
     return metrics.of_classes(positions, indices, probabilities, classes, case.schema.target.positive)
 
 
@@ -530,90 +344,3 @@ def _positions(truth: pa.ChunkedArray, classes: Sequence[Label], schema: Schema)
             )
         places[value] = list(classes).index(label)
     return np.array([places[value] for value in truth.to_pylist()])
-
-
-# --- expected answers ---
-
-
-def _compare_expected(
-    answer: Answer, expected: list[dict[str, Any]], schema: Schema
-) -> tuple[bool, list[int]]:
-    """Whether anything could be compared, and the rows that differ."""
-    labels, columns = answer.labels, set(expected[0])
-    checks: list[Callable[[int, dict[str, Any]], bool]] = []
-    for name in ("prediction", "label", schema.target.name):
-        if name in columns and labels is not None:
-            checks.append(lambda index, row, name=name: _same_label(labels[index], row.get(name)))  # type: ignore[misc]
-            break
-    number = next((name for name in ("value", "probability", "prediction") if name in columns), "")
-    if answer.values is not None and number and (labels is None or number != "prediction"):
-        values = answer.values
-        checks.append(lambda index, row: _near(values[index], row.get(number)))
-    for place, label in enumerate(answer.classes):
-        name = f"probability_{label}"
-        if name in columns and answer.probabilities is not None:
-            chances = answer.probabilities[:, place]
-            checks.append(lambda index, row, name=name, chances=chances: _near(chances[index], row.get(name)))  # type: ignore[misc]
-    differing = [
-        index for index, row in enumerate(expected) if not all(check(index, row) for check in checks)
-    ]
-    return bool(checks), differing
-
-
-def _same_label(label: Label, value: Any) -> bool:
-    return label == value or str(label) == str(value)
-
-
-def _near(found: float, value: Any) -> bool:
-    try:
-        return bool(np.isclose(found, float(value), rtol=SAME_ELSEWHERE, atol=SAME_ELSEWHERE))
-    except (TypeError, ValueError):
-        return False
-
-
-# --- versions ---
-
-
-def versions_here(facts: Facts | None) -> dict[str, str]:
-    """The runner's own word; where it never got to say it, what is installed for it."""
-    import platform
-
-    if facts is not None and facts.versions:
-        return facts.versions
-    found = {"python": platform.python_version()}
-    for package in ("scikit-learn", "numpy", "pandas", "scipy", "joblib", "skops"):
-        try:
-            found[package] = installed_version(package)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def versions_recorded(version: ModelVersion) -> dict[str, str]:
-    """What the file tells of its making, and what its uploader wrote in the requirements."""
-    found = {}
-    for line in version.requirements.splitlines():
-        pinned = re.match(r"\s*([A-Za-z0-9._-]+)\s*==\s*([0-9][0-9A-Za-z.+-]*)", line)
-        if pinned:
-            found[pinned[1].lower().replace("_", "-")] = pinned[2]
-    if told := version.globals.get("sklearn_version"):
-        found["scikit-learn"] = str(told)
-    return found
-
-
-def _minor(version: str) -> tuple[str, ...]:
-    return tuple(version.split(".")[:2])
-
-
-def explain(error: Exception) -> tuple[str, list[str]]:
-    """Detail and log of whatever ended a check."""
-    if isinstance(error, Problem):
-        return str(error), list(error.log)
-    if isinstance(error, ModelError):
-        return " ".join(filter(None, [str(error), error.detail[:300], error.fix])), [error.code]
-    if isinstance(error, Refused):
-        return f"{error} {error.fix}".strip(), [each["field"] for each in error.errors]
-    return _(
-        "The check could not be carried out (%(error)s). Start the checks again; tell an administrator if it "
-        "happens twice."
-    ) % {"error": type(error).__name__}, []

@@ -13,7 +13,7 @@ import pyarrow as pa
 from django.conf import settings
 
 from inference.runners.answers import Answer, Facts, RunnerSpec
-from inference.runners.client import Client, FreshRunner
+from inference.runners.conversations import Client, FreshRunner
 from inference.runners.errors import ModelError, ModelTimeout, ModelUnavailable
 from registry import artifacts
 from registry.models import ModelVersion

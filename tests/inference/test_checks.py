@@ -13,6 +13,7 @@ from sklearn.pipeline import Pipeline
 
 from inference import checks
 from inference.checks import run, steps, tasks
+from inference.checks.outcome import Outcome
 from registry import artifacts
 from registry.actions import catalog
 from registry.models import AuditEvent, CheckResult, Dataset, ModelVersion, RegisteredModel, User
@@ -311,7 +312,7 @@ def test_a_model_service_that_is_away_fails_the_checks_with_that_reason(
     author: User, settings: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.MODELGATE_MODELD_SOCKET = str(tmp_path / "nobody.sock")
-    monkeypatch.setattr("inference.runners.client.PATIENCE", 0.0)
+    monkeypatch.setattr("inference.runners.conversations.PATIENCE", 0.0)
     version = upload(author, trained.logistic())
 
     results = finish(version)
@@ -323,7 +324,7 @@ def test_a_model_service_that_is_away_fails_the_checks_with_that_reason(
 def test_a_check_that_breaks_fails_and_the_version_goes_on(
     author: User, modeld: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def breaks(_case: steps.Case) -> steps.Outcome:
+    def breaks(_case: steps.Case) -> Outcome:
         raise ZeroDivisionError
 
     monkeypatch.setitem(steps.STEPS, "latency", breaks)

@@ -138,7 +138,7 @@ def test_stopping_it_leaves_no_process(own: Supervisor, make_spec: MakeSpec) -> 
 
 
 def test_a_supervisor_that_is_away_is_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("inference.runners.client.PATIENCE", 0.0)
+    monkeypatch.setattr("inference.runners.conversations.PATIENCE", 0.0)
 
     with pytest.raises(ModelUnavailable) as error:
         Client(tmp_path / "nobody.sock").status()

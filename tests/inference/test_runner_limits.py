@@ -22,7 +22,7 @@ from inference.runners import (
     ModelUnavailable,
     RunnerSpec,
 )
-from inference.runners.client import Conversation
+from inference.runners.conversations import Conversation
 from tests import hostile, trained
 from tests.inference.conftest import MakeSpec
 from tests.processes import is_alive, wait_until_dead
