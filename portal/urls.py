@@ -97,6 +97,7 @@ monitoring_urls = [
     path("models/<slug:slug>/health/<slug:name>.csv", monitoring.health_csv, name="health-csv"),
     path("models/<slug:slug>/drift/", monitoring.model_drift, name="drift"),
     path("models/<slug:slug>/drift/check/", monitoring.check_now, name="drift-check"),
+    path("models/<slug:slug>/drift/settings/", monitoring.drift_settings, name="drift-settings"),
     path("models/<slug:slug>/drift/<slug:name>.csv", monitoring.drift_csv, name="drift-csv"),
 ]
 

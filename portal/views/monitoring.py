@@ -21,6 +21,8 @@ from monitoring.charts import Chart
 from monitoring.models import State, Verdict
 from monitoring.windows import Window
 from portal.csp import chart_page
+from portal.forms.monitoring import MonitoringForm
+from portal.views.acts import attempt
 from portal.views.gates import get_model, model_page, serving
 from registry import audit, permissions
 from registry.audit import Action
@@ -256,6 +258,29 @@ def check_now(request: HttpRequest, slug: str) -> HttpResponse:
     else:
         messages.success(request, _("Checked. %(sentence)s") % {"sentence": words.sentence(verdict)})
     return redirect("drift", slug)
+
+
+def drift_settings(request: HttpRequest, slug: str) -> HttpResponse:
+    """How the model is watched: operators and the model's owners."""
+    model = get_model(request, slug)
+    permissions.require_role(permissions.can_set_monitoring(request.user, model), Role.OPERATOR)
+    context = model_page(request, model, "drift")
+    current = context["serving"]
+    form = MonitoringForm(
+        request.POST or None,
+        settings=actions.settings_of(model),
+        columns=current.version.schema_object.names if current else (),
+    )
+    if request.method == "POST" and form.is_valid():
+        changed = attempt(
+            request, form, Action.MONITORING_CHANGED, model, actions.set_monitoring, model, **form.changes()
+        )
+        if changed:
+            messages.success(request, _("Saved. The next check uses it."))
+            return redirect("drift", slug)
+    return render(
+        request, "monitoring/settings.html", {**context, "form": form}, status=422 if form.errors else 200
+    )
 
 
 def _history(model: RegisteredModel, environment: str) -> list[Verdict]:

@@ -189,3 +189,38 @@ def test_a_model_that_is_not_shared_is_not_found(business: User) -> None:
     for name in ("health", "drift"):
         assert client.get(reverse(name, args=[version.model.slug])).status_code == 404
     assert version.model.name not in client.get(reverse("fleet")).content.decode()
+
+
+def test_an_operator_changes_limits_and_schedule(operator: User) -> None:
+    version = observed()
+    url = reverse("drift-settings", args=[version.model.slug])
+    client = signed_in(operator)
+    body = {"enabled": "on", "window_hours": "24", "every_minutes": "30", "watch": "0.1", "drift": "0.2"}
+
+    assert client.get(url).status_code == 200
+    assert client.post(url, {**body, "watch_1": "0.3", "drift_1": "0.5"}).status_code == 302
+    settings = actions.settings_of(version.model)
+    assert (settings.window_hours, settings.every_minutes) == (24, 30)
+    assert settings.thresholds["income"] == {"watch": 0.3, "drift": 0.5}
+    assert "income" in client.get(url).content.decode()
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"window_hours": "0"}, {"watch": "0.9"}, {"drift": "much"}, {"watch_0": "7"}]
+)
+def test_limits_that_make_no_sense_are_named(operator: User, wrong: dict[str, str]) -> None:
+    version = observed()
+    url = reverse("drift-settings", args=[version.model.slug])
+    body = {"enabled": "on", "window_hours": "24", "every_minutes": "30", "watch": "0.1", "drift": "0.2"}
+
+    answered = signed_in(operator).post(url, body | wrong)
+
+    assert answered.status_code == 422
+    assert "1 thing to fix" in answered.content.decode()
+
+
+def test_others_do_not_change_the_settings(business: User) -> None:
+    version = observed()
+    url = reverse("drift-settings", args=[version.model.slug])
+
+    assert signed_in(business).get(url).status_code == 403
