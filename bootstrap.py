@@ -37,9 +37,10 @@ def enter(argv: Sequence[str], root: Path = ROOT) -> None:
     """Return inside `.venv` (having become another process if need be), or end with a clear sentence."""
     command = argv[1] if len(argv) > 1 else ""
     venv = Venv(root)
+    is_new = False
     try:
         if command in NEEDS:
-            venv.prepare(NEEDS[command])
+            is_new = venv.prepare(NEEDS[command])
         elif not venv.is_current and not venv.is_ready_for(RUNTIME):
             if importlib.util.find_spec("django"):
                 return  # a container, where the packages are installed without a .venv
@@ -48,7 +49,7 @@ def enter(argv: Sequence[str], root: Path = ROOT) -> None:
         _stop(str(problem))
     except KeyboardInterrupt:
         _stop("\nStopped. A half-made .venv is never used: the next start makes it again.", code=130)
-    if not venv.is_current:
+    if is_new or not venv.is_current:
         venv.become(argv)
     if command in NEEDS:
         venv.claim()
@@ -63,6 +64,7 @@ class Venv:
         self.root = root
         self.path = root / ".venv"
         self.python = self.path / "bin" / "python"
+        self.pip = self.path / "bin" / "pip"
         self.stamp = self.path / "modelgate-installed.json"
 
     @property
@@ -73,15 +75,17 @@ class Venv:
         """Was exactly this lock installed here, to the end?"""
         return self.python.exists() and self._installed().get(requirements) == self._digest(requirements)
 
-    def prepare(self, requirements: str) -> None:
+    def prepare(self, requirements: str) -> bool:
+        """Make it fit the lock; tell whether anything had to be done."""
         if self._fits() and self.is_ready_for(requirements):
-            return
+            return False
         with _one_at_a_time(self.root / ".venv.lock"):
             if self._fits() and self.is_ready_for(requirements):
-                return  # somebody else has just made it
+                return True  # somebody else has just made it
             started = time.monotonic()
             self._install(requirements)
             say(f"Installed in {time.monotonic() - started:.0f} s.")
+        return True
 
     def become(self, argv: Sequence[str]) -> NoReturn:
         """Go on as the same command in `.venv`'s Python."""
@@ -115,24 +119,34 @@ class Venv:
         fits = self._fits() and self.python.exists()
         self.stamp.unlink(missing_ok=True)  # from here on an interruption leaves nothing that is believed
         uv = shutil.which("uv")
-        if not fits:
-            self._make(uv)
-        say(
-            f"Installing the packages of {requirements} with {'uv' if uv else 'pip'}; this takes a minute or two …"
-        )
-        self._install_packages(requirements, uv)
+        try:
+            self._install_with(uv, requirements, fits)
+        except Problem as problem:
+            if not uv:
+                raise
+            say(f"{problem}\nuv did not manage; once more with pip.")
+            self._install_with(None, requirements, fits=False)
         self._write_stamp(requirements)
+
+    def _install_with(self, uv: str | None, requirements: str, fits: bool) -> None:
+        if not fits or not (uv or self.pip.exists()):
+            self._make(uv)
+        tool = "uv" if uv else "pip"
+        say(f"Installing the packages of {requirements} with {tool}; this takes a minute or two …")
+        self._install_packages(requirements, uv)
 
     def _make(self, uv: str | None) -> None:
         if self.path.exists():
             self._refuse_if_in_use()
             shutil.rmtree(self.path)
         say(f"Making .venv with Python {sys.version.split()[0]} …")
+        # Not sys.executable: that may be the one in `.venv` which has just gone.
+        python = getattr(sys, "_base_executable", None) or sys.executable
         if uv:
-            _run([uv, "venv", "-q", "--python", sys.executable, str(self.path)], "uv could not make .venv")
+            _run([uv, "venv", "-q", "--python", python, str(self.path)], "uv could not make .venv")
             return
         _have_venv_module()
-        _run([sys.executable, "-m", "venv", str(self.path)], "Python could not make .venv")
+        _run([python, "-m", "venv", str(self.path)], "Python could not make .venv")
 
     def _refuse_if_in_use(self) -> None:
         try:

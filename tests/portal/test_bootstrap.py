@@ -43,6 +43,7 @@ def programs(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def _pretend_venv(path: Path) -> None:
     (path / "bin").mkdir(parents=True)
     (path / "bin" / "python").symlink_to(sys.executable)
+    (path / "bin" / "pip").touch()
     (path / "pyvenv.cfg").write_text("")
 
 
@@ -186,6 +187,39 @@ def test_it_uses_uv_when_there_is_one(root: Path, programs: list[list[str]], mon
 
     assert [command[:3] for command in programs] == [["/bin/uv", "venv", "-q"], ["/bin/uv", "pip", "install"]]
     assert "--compile-bytecode" in programs[1]
+
+
+def test_it_turns_to_pip_when_uv_cannot_install(
+    root: Path, programs: list[list[str]], monkeypatch: Any
+) -> None:
+    pretended = bootstrap._run_quietly
+
+    def uv_has_no_network(command: list[str], environ: dict[str, str] | None = None) -> str:
+        return pretended(command, environ) or (
+            "no route" if "pip" in command and command[0] == "/bin/uv" else ""
+        )
+
+    monkeypatch.setattr(bootstrap, "_run_quietly", uv_has_no_network)
+    monkeypatch.setattr(shutil, "which", lambda name: "/bin/uv" if name == "uv" else None)
+
+    assert Venv(root).prepare(bootstrap.RUNTIME)
+
+    assert [command[0] for command in programs[:2]] == ["/bin/uv", "/bin/uv"]
+    assert programs[3][1:4] == ["-m", "pip", "install"]
+    assert Venv(root).is_ready_for(bootstrap.RUNTIME)
+
+
+def test_an_environment_without_pip_is_made_anew_where_uv_has_gone(
+    root: Path, programs: list[list[str]]
+) -> None:
+    venv = Venv(root)
+    venv.prepare(bootstrap.RUNTIME)
+    venv.pip.unlink()
+    (root / "requirements.txt").write_text("one==2\n")
+
+    venv.prepare(bootstrap.RUNTIME)
+
+    assert [command[1:3] for command in programs[2:]] == [["-m", "venv"], ["-m", "pip"]]
 
 
 class TestWithoutEnsurepip:
