@@ -86,6 +86,22 @@ NAVIGATION: list[tuple[str | Promise, list[Item]]] = [
 ]
 
 
+#: Pages whose name does not say which list they belong to.
+_PARTS_OF = {
+    "dataset-list": "model-list",
+    "predict": "model-list",
+    "batch-new": "batch-list",
+    "prediction": "history",
+    "health": "fleet",
+    "drift": "fleet",
+    "drift-fleet": "fleet",
+    "roll-back": "release-index",
+    "person": "people",
+    "person-invite": "people",
+    "person-link": "people",
+}
+
+
 def navigation_for(request: HttpRequest) -> list[Group]:
     """Only what this person has; a group with nothing in it does not appear."""
     roles: frozenset[str] = getattr(request.user, "roles", frozenset())
@@ -109,6 +125,8 @@ def _link(request: HttpRequest, item: Item) -> Link | None:
 
 def _belongs(view_name: str, item_name: str) -> bool:
     """A page about one thing lights the list that it comes from."""
+    if view_name in _PARTS_OF:
+        return _PARTS_OF[view_name] == item_name
     subject = item_name.removesuffix("-list").removesuffix("-index").removesuffix("-log")
     return view_name.startswith(f"{subject}-") and not view_name.startswith("version-upload")
 

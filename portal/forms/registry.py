@@ -113,7 +113,7 @@ class UploadForm(forms.Form):
         label=lazy("Reference data"),
         queryset=Dataset.objects.none(),
         required=False,
-        empty_label=lazy("None, or the file below"),
+        empty_label=lazy("None, or a new file"),
         help_text=lazy("What the model learned from: the schema, the checks and drift are taken from it."),
     )
     reference_file = forms.FileField(
@@ -129,7 +129,7 @@ class UploadForm(forms.Form):
         label=lazy("Evaluation data"),
         queryset=Dataset.objects.none(),
         required=False,
-        empty_label=lazy("None, or the file below"),
+        empty_label=lazy("None, or a new file"),
         help_text=lazy("Rows that the model has not seen: the metrics are measured again on them."),
     )
     evaluation_file = forms.FileField(

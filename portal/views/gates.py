@@ -1,12 +1,16 @@
 """The gates of pages about a model: a hidden thing is a 404, what cannot be done now says why."""
 
 from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import Any, cast
 
 from django.http import HttpRequest
 from django.shortcuts import get_object_or_404
+from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from monitoring.models import ServicePart
+from monitoring.windows import Service
 from registry import permissions
 from registry.models import (
     PRODUCTION,
@@ -74,6 +78,7 @@ def model_page(request: HttpRequest, model: RegisteredModel, tab: str) -> dict[s
         "approvers": current.approved_by if current else [],
         "freeze": freeze,
         "undo": undo_of(freeze.release) if freeze else None,
+        "trouble": trouble(current) if current else None,
         "waiting": waiting,
         "environments": Environment.objects.all(),
         "can_predict": permissions.can_predict(user, model),
@@ -83,6 +88,33 @@ def model_page(request: HttpRequest, model: RegisteredModel, tab: str) -> dict[s
         "can_change": permissions.can_change_model(user, model),
         "why_not_predict": "" if current else _("No approved version is serving."),
     }
+
+
+#: A serving model is in trouble when this share of at least so many calls of so many minutes failed.
+TROUBLE_SHARE, TROUBLE_CALLS, TROUBLE_MINUTES = 0.05, 20, 15
+
+
+def trouble(release: Release) -> Service | None:
+    """How the last minutes went, if badly: what the banner of a failing model says."""
+    recent = service_of(release, timezone.now() - timedelta(minutes=TROUBLE_MINUTES), None)
+    is_bad = recent.requests >= TROUBLE_CALLS and recent.failed / recent.requests >= TROUBLE_SHARE
+    return recent if is_bad else None
+
+
+def service_of(release: Release, start: datetime, end: datetime | None) -> Service:
+    """The calls that this release's version answered between two moments."""
+    parts = ServicePart.objects.filter(
+        model_id=release.model_id,
+        environment=release.environment.slug,
+        version_id=release.version_id,
+        minute__gte=start,
+    )
+    if end:
+        parts = parts.filter(minute__lt=end)
+    total = Service()
+    for part in parts.values("channel", "requests", "rows", "errors", "latencies").iterator():
+        total.add(part)
+    return total
 
 
 def undo_of(rollback: Release) -> Release | None:

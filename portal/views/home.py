@@ -13,10 +13,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from inference.models import BatchJob
+from monitoring import words
+from monitoring.models import State, Verdict
 from portal.demo import progress
 from portal.views.gates import person, serving
 from registry import permissions
-from registry.models import ApiKey, ModelVersion, RegisteredModel, ReleaseRequest, Role, User
+from registry.models import PRODUCTION, ApiKey, ModelVersion, RegisteredModel, ReleaseRequest, Role, User
 
 logger = logging.getLogger(__name__)
 
@@ -69,6 +71,7 @@ def _needs(user: User) -> tuple[list[Need], list[str]]:
         (_("approvals"), _approvals),
         (_("versions"), _versions),
         (_("releases"), _releases),
+        (_("alerts"), _alerts),
         (_("batch jobs"), _failed_jobs),
         (_("keys"), _keys),
     ]
@@ -194,6 +197,23 @@ def _releases(user: User) -> list[Need]:
         )
         for one in approved.with_context().order_by("-decided_at")[:_SHOWN]
     ]
+
+
+def _alerts(user: User) -> list[Need]:
+    """Serving models whose latest verdict is an alert: for operators all, for owners their own."""
+    models = RegisteredModel.objects.visible_to(user)
+    if not permissions.has_role(user, Role.OPERATOR):
+        models = models.filter(owners=user)
+    needs = []
+    current = serving(models)
+    for model in models.filter(pk__in=current):
+        verdict = Verdict.objects.of(model, PRODUCTION).newest()
+        if verdict and verdict.state == State.DRIFT and verdict.version_id == current[model.pk].version_id:
+            text = _("%s needs a look") % f"{model} {verdict.version.label}"
+            url = reverse("drift", args=[model.slug])
+            said = words.sentence(verdict)
+            needs.append(Need("bad", "alert-triangle", text, said, url, _("Look"), verdict.as_of))
+    return needs[:_SHOWN]
 
 
 def _failed_jobs(user: User) -> list[Need]:

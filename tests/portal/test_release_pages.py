@@ -5,6 +5,9 @@ from django.urls import reverse
 from django.utils import timezone
 
 from inference.models import Prediction
+from monitoring import latency
+from monitoring.models import ServicePart
+from portal.views.registry import releases as pages
 from registry.models import AuditEvent, Freeze, Release
 from tests import factories
 
@@ -160,3 +163,48 @@ def test_every_release_is_listed(operator, client, model):
     client.force_login(operator)
 
     assert len(client.get(reverse("release-index")).context["page"].object_list) == 2
+
+
+def calls(release, *, requests, failed, milliseconds):
+    return ServicePart.objects.create(
+        model=release.model,
+        version=release.version,
+        environment="production",
+        channel="api",
+        hour=timezone.now(),
+        minute=timezone.now(),
+        source="test",
+        requests=requests,
+        rows=requests,
+        errors={"500": failed} if failed else {},
+        latencies=latency.histogram([milliseconds] * requests),
+    )
+
+
+def test_the_dialog_compares_errors_and_p95_then_and_now(operator, client, model):
+    calls(Release.objects.current(model), requests=50, failed=6, milliseconds=390)
+    client.force_login(operator)
+
+    html = client.get(page_of(model)).content.decode()
+
+    assert "12.0 %" in html
+
+
+def test_a_failing_model_says_so_and_offers_the_way_back(operator, client, model):
+    calls(Release.objects.current(model), requests=50, failed=6, milliseconds=390)
+    client.force_login(operator)
+
+    html = client.get(model.get_absolute_url()).content.decode()
+
+    assert "Serving, but failing: 6 of 50 calls failed" in html
+    assert "Roll back…" in html
+
+
+def test_the_way_back_does_not_need_the_figures(operator, client, model, monkeypatch):
+    def broken(*args):
+        raise RuntimeError
+
+    monkeypatch.setattr(pages, "service_of", broken)
+    client.force_login(operator)
+
+    assert 'id="roll-back-v1"' in client.get(page_of(model)).content.decode()

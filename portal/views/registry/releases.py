@@ -1,19 +1,23 @@
 """Releases: the timeline, a new one, and the way back."""
 
+import logging
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from inference.models import BatchJob, Prediction
 from portal.forms.registry import ReasonForm, ReleaseForm, RollbackForm
+from portal.templatetags.portal_tags import count, duration, percent
 from portal.views.acts import attempt, problems
-from portal.views.gates import get_model, get_version, model_page, person
+from portal.views.gates import get_model, get_version, model_page, person, service_of
 from portal.views.registry.approvals import schema_changes
 from portal.views.registry.versions import metrics_of
 from registry import permissions
@@ -22,7 +26,10 @@ from registry.audit import Action
 from registry.errors import NotFound
 from registry.models import PRODUCTION, Environment, ModelVersion, RegisteredModel, Release, Role
 
+logger = logging.getLogger(__name__)
+
 PER_PAGE = 50
+_LOOK_BACK = timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -33,6 +40,7 @@ class Choice:
     then: Release
     now: Release
     metrics: list[tuple[str, Any, Any]]
+    service: list[tuple[str, str, str]]  # what, then, now
     unused: list[str]  # fields that clients send today and this version does not know
     needed: list[str]  # fields that this version needs and clients do not send today
     form: RollbackForm
@@ -152,11 +160,38 @@ def _choice(
         now=current,
         metrics=[(name, then.get(name), now.get(name)) for name in sorted({*then, *now})][:4],
         unused=unused,
+        service=_service_lines(target.release, current),
         needed=[change.name for change in changes if change.kind == "added"],
         form=form,
         is_undo=is_undo,
         is_open=is_open,
     )
+
+
+def _service_lines(then: Release, now: Release) -> list[tuple[str, str, str]]:
+    """Errors and p95, then and now. The way back must not need them: whatever fails here leaves them out."""
+    try:
+        until = then.until or timezone.now()
+        before = service_of(then, max(then.created_at, until - _LOOK_BACK), until).to_json()
+        after = service_of(now, max(now.created_at, timezone.now() - _LOOK_BACK), None).to_json()
+    except Exception:
+        logger.exception("no service figures for a rollback")
+        return []
+    if not before["requests"] and not after["requests"]:
+        return []
+    return [
+        (_("Requests"), count(before["requests"]), count(after["requests"])),
+        (_("Errors"), _share(before), _share(after)),
+        ("p95", _milliseconds(before), _milliseconds(after)),
+    ]
+
+
+def _share(service: dict[str, Any]) -> str:
+    return percent(service["failed"] / service["requests"]) if service["requests"] else "–"
+
+
+def _milliseconds(service: dict[str, Any]) -> str:
+    return duration(service["p95"] / 1000) if service["p95"] is not None else "–"
 
 
 @require_POST
