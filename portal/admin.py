@@ -16,7 +16,7 @@ from django.utils.translation import gettext as _
 
 from portal.forms.accounts import RolesForm
 from portal.forms.registry import DecisionForm
-from portal.views.accounts import save_roles, state_of
+from portal.views.accounts import membership, save_roles, state_of
 from portal.views.gates import person
 from portal.views.registry.approvals import decide, panel
 from registry import permissions
@@ -96,10 +96,10 @@ class UserAdmin(PanelAdmin):
 
     def page(self, request: HttpRequest, found: User) -> HttpResponse:
         form = RolesForm(
-            request.POST if request.method == "POST" else None, initial={"roles": sorted(found.roles)}
+            request.POST if request.method == "POST" else None, initial=membership(found)
         )
         if request.method == "POST" and save_roles(request, found, form):
-            messages.success(request, _("The roles of %(user)s are saved.") % {"user": found})
+            messages.success(request, _("Roles and teams of %(user)s are saved.") % {"user": found})
             return redirect(self.here(found))
         context = {
             "someone": found,

@@ -30,6 +30,7 @@ class Action(models.TextChoices):
     USER_ROLE_REVOKED = "user.role_revoked"
     USER_ACTIVATED = "user.activated"
     USER_DEACTIVATED = "user.deactivated"
+    USER_GROUPS_CHANGED = "user.groups_changed"
     USER_LINK_ISSUED = "user.link_issued"
     USER_LOGGED_IN = "user.logged_in"
     USER_LOGGED_OUT = "user.logged_out"

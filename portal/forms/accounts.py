@@ -71,3 +71,12 @@ class RolesForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
         help_text=lazy("Being an administrator makes nobody an approver: give each role by itself."),
     )
+    groups = forms.CharField(
+        label=lazy("Teams"),
+        required=False,
+        max_length=500,
+        help_text=lazy("Separated by commas; a new name makes a new team. Models are shared with teams."),
+    )
+
+    def clean_groups(self) -> list[str]:
+        return [name.strip() for name in self.cleaned_data["groups"].split(",") if name.strip()]

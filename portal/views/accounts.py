@@ -140,10 +140,10 @@ def person_detail(request: HttpRequest, pk: int) -> HttpResponse:
     permissions.require_role(permissions.can_see_people(request.user), Role.ADMIN)
     user = get_object_or_404(User, pk=pk)
     form = RolesForm(
-        request.POST if request.method == "POST" else None, initial={"roles": sorted(user.roles)}
+        request.POST if request.method == "POST" else None, initial=membership(user)
     )
     if request.method == "POST" and save_roles(request, user, form):
-        messages.success(request, _("The roles of %(user)s are saved.") % {"user": user})
+        messages.success(request, _("Roles and teams of %(user)s are saved.") % {"user": user})
         return redirect("person", user.pk)
     context = {
         "someone": user,
@@ -157,11 +157,20 @@ def person_detail(request: HttpRequest, pk: int) -> HttpResponse:
     return render(request, "portal/person_detail.html", context, status=422 if form.errors else 200)
 
 
+def membership(user: User) -> dict[str, Any]:
+    """What the form of roles and teams begins with."""
+    teams = user.groups.order_by("name").values_list("name", flat=True)
+    return {"roles": sorted(user.roles), "groups": ", ".join(teams)}
+
+
 def save_roles(request: HttpRequest, user: User, form: RolesForm) -> bool:
     """The one act behind the form of the portal and of the admin site."""
     if form.is_valid():
         roles = form.cleaned_data["roles"]
         attempt(request, form, Action.USER_ROLE_GRANTED, user, people.set_roles, user, roles)
+        if "groups" in form.data and not form.errors:
+            teams = form.cleaned_data["groups"]
+            attempt(request, form, Action.USER_GROUPS_CHANGED, user, people.set_groups, user, teams)
     return not form.errors
 
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
+from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
@@ -73,6 +74,18 @@ def set_roles(user: User, roles: Iterable[str], *, actor: Any) -> None:
     if user.is_staff != staff:
         user.is_staff = staff
         user.save(update_fields=["is_staff"])
+
+
+@transaction.atomic
+def set_groups(user: User, names: Iterable[str], *, actor: Any) -> None:
+    """Put this person into exactly these teams; a team that is not there yet is made. Only administrators."""
+    permissions.require_role(permissions.can_manage_people(actor), Role.ADMIN)
+    wanted = {name.strip()[:150] for name in names if name.strip()}
+    held = set(user.groups.values_list("name", flat=True))
+    if wanted == held:
+        return
+    user.groups.set([Group.objects.get_or_create(name=name)[0] for name in sorted(wanted)])
+    audit.record(Action.USER_GROUPS_CHANGED, target=user, actor=actor, before=sorted(held), after=sorted(wanted))
 
 
 @transaction.atomic

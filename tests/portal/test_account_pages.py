@@ -109,6 +109,18 @@ def test_roles_are_given_and_taken(administrator, business, client):
     assert AuditEvent.objects.filter(action__in=["user.role_granted", "user.role_revoked"]).count() == 2
 
 
+def test_teams_are_made_and_left(administrator, business, client):
+    client.force_login(administrator)
+    url = reverse("person", args=[business.pk])
+
+    client.post(url, {"roles": ["business"], "groups": "Lending, North"})
+    assert sorted(business.groups.values_list("name", flat=True)) == ["Lending", "North"]
+
+    client.post(url, {"roles": ["business"], "groups": "North"})
+    assert list(business.groups.values_list("name", flat=True)) == ["North"]
+    assert AuditEvent.objects.filter(action="user.groups_changed").count() == 2
+
+
 def test_the_last_administrator_stays(administrator, client):
     client.force_login(administrator)
 
