@@ -188,7 +188,9 @@ def data_state(inputs: Sequence[ColumnVerdict]) -> str:
     if any(verdict.reason in _BREAKS for verdict in inputs):
         return State.DRIFT
     remarks = (finding for verdict in inputs for finding in verdict.findings)
-    is_odd = any(finding.code in _REMARKS and finding.share >= LEAST_SHARE for finding in remarks)
+    is_odd = any(
+        finding.code in _REMARKS and finding.is_sure and finding.share >= LEAST_SHARE for finding in remarks
+    )
     return State.WATCH if is_odd else State.OK
 
 

@@ -64,6 +64,7 @@ class Finding:
     share: float
     reference_share: float = 0.0
     examples: tuple[str, ...] = ()
+    is_sure: bool = True  # False: a reference of this size leaves so much outside by chance
 
 
 @dataclass(slots=True)
@@ -468,7 +469,11 @@ def _new_categories(reference: ColumnProfile, current: ColumnCounts) -> Finding 
     number = current.bins.get(reference.other, 0)
     if not number:
         return None
-    return Finding("new_category", number, _share(number, current.n), examples=_few(current.new))
+    most = max(current.new.values(), default=number)
+    is_sure = _outside_p(most, reference.n, current.n) <= SURE
+    return Finding(
+        "new_category", number, _share(number, current.n), examples=_few(current.new), is_sure=is_sure
+    )
 
 
 def _out_of_range(reference: ColumnProfile, current: ColumnCounts) -> Finding | None:
@@ -477,7 +482,17 @@ def _out_of_range(reference: ColumnProfile, current: ColumnCounts) -> Finding | 
         return None
     extremes = [current.low if current.below else None, current.high if current.above else None]
     examples = tuple(number_text(value) for value in extremes if value is not None)
-    return Finding("out_of_range", number, _share(number, current.n), examples=examples)
+    below, above = (_outside_p(count, reference.n, current.n) for count in (current.below, current.above))
+    is_sure = 2 * min(below, above) <= SURE
+    return Finding("out_of_range", number, _share(number, current.n), examples=examples, is_sure=is_sure)
+
+
+def _outside_p(count: int, n: int, m: int) -> float:
+    """Chance that `count` or more of m new values lie beyond all n known ones when nothing has changed.
+
+    Each of the n + m values is equally likely to be the largest, then the second largest, and so on.
+    """
+    return float((m / (n + m)) ** count) if n + m else 1.0
 
 
 def _constant(reference: ColumnProfile, current: ColumnCounts) -> Finding | None:

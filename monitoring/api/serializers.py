@@ -15,6 +15,7 @@ class FindingSerializer(serializers.Serializer):
     share = serializers.FloatField()
     reference_share = serializers.FloatField()
     examples = serializers.ListField(child=serializers.CharField())
+    is_sure = serializers.BooleanField(help_text="false where chance alone may explain it")
 
 
 class ColumnSerializer(serializers.Serializer):

@@ -333,7 +333,7 @@ def _remarks(verdict: Verdict) -> list[tuple[str, str]]:
         (each["name"], words.finding(item))
         for each in verdict.columns
         for item in each["findings"]
-        if item["share"] >= actions.LEAST_SHARE and item["is_sure"]
+        if item["share"] >= actions.LEAST_SHARE and item.get("is_sure", True)
     ]
 
 

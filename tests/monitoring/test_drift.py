@@ -145,6 +145,14 @@ def test_it_finds_infinities_wrong_values_and_values_out_of_range() -> None:
     assert codes(verdict) == ["wrong_type", "out_of_range", "invalid"]
 
 
+@pytest.mark.parametrize(("rows", "number", "is_sure"), [(100, 2, False), (5000, 4, True)])
+def test_new_extremes_of_a_small_reference_may_be_chance(rows: int, number: int, is_sure: bool) -> None:
+    verdict = verdict_of(normal(0, rows), [*np.linspace(-1, 1, 100), *[99.0] * number])
+    (finding,) = verdict.findings
+
+    assert (finding.code, finding.count, finding.is_sure) == ("out_of_range", number, is_sure)
+
+
 def test_it_finds_a_column_that_stands_still() -> None:
     assert "constant" in codes(verdict_of(normal(0, 1000), [0.5] * 200))
 
