@@ -15,6 +15,14 @@ from tests import factories
 from tests.modeld import modeld, supervisor  # noqa: F401 - fixtures for every slice
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: what takes a minute must not begin when everything else is done."""
+    slow = {
+        item.path for item in items if item.get_closest_marker("slow") or item.get_closest_marker("browser")
+    }
+    items.sort(key=lambda item: item.path not in slow)
+
+
 @pytest.fixture(autouse=True)
 def _fresh_files(settings: Any, tmp_path: Path) -> Iterator[None]:
     """Every test has data folders of its own, and cheap passwords."""

@@ -51,7 +51,8 @@ def test_it_gives_its_arguments_to_pytest(monkeypatch: pytest.MonkeyPatch, pytes
     code, _, _ = run(monkeypatch, (("style", OK),), "tests/registry", "-k", "approve")
 
     [(arguments, _environ)] = pytest_calls
-    assert arguments[1:] == ["-m", "pytest", "-n", "auto", "tests/registry", "-k", "approve"]
+    assert arguments[:5] == [sys.executable, "-m", "pytest", "-n", "auto"]
+    assert arguments[-3:] == ["tests/registry", "-k", "approve"]
     assert code == 5
 
 

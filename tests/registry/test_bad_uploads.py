@@ -140,13 +140,17 @@ def test_no_process_of_ours_loads_what_people_upload() -> None:
     assert offenders == {}
 
 
-def test_looking_at_a_file_imports_no_machine_learning() -> None:
+def test_looking_at_a_file_imports_no_machine_learning(tmp_path: Path) -> None:
     """The web process must not pay for scikit-learn, nor carry its code."""
     program = (
         "import django; django.setup(); import sys; from registry import inspection; from inference import checks;"
         "print([name for name in ('sklearn', 'joblib', 'skops') if name in sys.modules])"
     )
-    environment = {"DJANGO_SETTINGS_MODULE": "portal.settings", "PATH": "/usr/bin:/bin"}
+    environment = {
+        "DJANGO_SETTINGS_MODULE": "portal.settings",
+        "MODELGATE_DATA_DIR": str(tmp_path),
+        "PATH": "/usr/bin:/bin",
+    }
     found = subprocess.run(
         [sys.executable, "-c", program],
         cwd=ROOT,

@@ -22,6 +22,8 @@ STAGES: tuple[tuple[str, Sequence[str]], ...] = (
     ("settings", (*MANAGE, "check", "--fail-level", "WARNING")),
     ("types", (sys.executable, "-m", "mypy", ".")),
 )
+#: A file stays on one worker, so that what its tests share is started once.
+PYTEST = (sys.executable, "-m", "pytest", "-n", "auto", "--dist", "loadfile", "--no-loadscope-reorder")
 #: What the person's own shell says about an installation; tests have one of their own.
 OURS = ("MODELGATE_", "DATABASE_URL", "REDIS_URL", "DJANGO_SETTINGS_MODULE")
 
@@ -56,9 +58,7 @@ class Command(BaseCommand):
                     self.stderr.write(f"\nFailed: {name}. Not run: {left}.\nAgain: {_as_typed(command)}")
                     return code
             # Last, and nothing after it: pytest's own closing lines are the summary.
-            return subprocess.call(
-                [sys.executable, "-m", "pytest", "-n", "auto", *arguments], cwd=settings.BASE_DIR, env=environ
-            )
+            return subprocess.call([*PYTEST, *arguments], cwd=settings.BASE_DIR, env=environ)
 
     def _run(self, name: str, command: Sequence[str], environ: dict[str, str]) -> int:
         """Quiet when all is well."""
