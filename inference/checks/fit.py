@@ -10,7 +10,7 @@ from inference.checks.outcome import Problem
 from inference.runners import Facts
 from inference.validation import validate_columns
 from registry.errors import FieldError
-from registry.schema import Label, Schema
+from registry.schema import Field, Label, Schema
 
 ODD_SHARE = 0.05
 
@@ -39,8 +39,31 @@ def compare_features(facts: Facts, schema: Schema) -> list[str]:
             _("The model was trained with columns that the schema lacks: %(names)s. Add them to the schema.")
             % {"names": ", ".join(missing[:20])}
         )
+    for each in schema.fields:
+        _compare_encoder(each, facts.encoded.get(each.name, ""))
     unused = [name for name in names if name not in facts.features]
     return [_("The model does not use: %(names)s.") % {"names": ", ".join(unused)}] if unused else []
+
+
+def _compare_encoder(each: Field, learned: str) -> None:
+    """To an encoder that learned 1 and 2, the text “1” is unknown, and it would not even say so."""
+    is_text = each.type in ("category", "text")
+    if learned == "number" and is_text:
+        raise Problem(
+            _(
+                "Column %(name)s: the model learned numbers as its categories, but the schema says %(type)s. "
+                "Make it an integer or a number."
+            )
+            % {"name": each.name, "type": each.type}
+        )
+    if learned == "text" and each.is_numeric:
+        raise Problem(
+            _(
+                "Column %(name)s: the model learned words as its categories, but the schema says %(type)s. "
+                "Make it a category."
+            )
+            % {"name": each.name, "type": each.type}
+        )
 
 
 def compare_classes(model: Sequence[Label], schema: Sequence[Label]) -> None:

@@ -73,6 +73,7 @@ class Scorer:
             "features": self.features,
             "feature_count": int(count) if isinstance(count, (int, np.integer)) else None,
             "feeds": self.feeds,
+            "encoded": encoded_columns(self.model),
         }
 
     def answer(self, data: bytes) -> dict[str, Any]:
@@ -214,6 +215,33 @@ def _feeds(model: Any, features: list[str] | None) -> str:
     if isinstance(first, (CountVectorizer, HashingVectorizer)):
         return "text"
     return "array" if features is None else "frame"
+
+
+def encoded_columns(model: Any) -> dict[str, str]:
+    """Columns that an encoder learned by heart, as "number" or "text": "1" would be unknown to one that knows 1."""
+    found: dict[str, str] = {}
+    for step in [step for _name, step in getattr(model, "steps", [])] or [model]:
+        for _name, transformer, columns in getattr(step, "transformers_", []):
+            for inner in [inner for _name, inner in getattr(transformer, "steps", [])] or [transformer]:
+                found |= _encoded_by(inner, columns)
+    return found
+
+
+def _encoded_by(encoder: Any, columns: Any) -> dict[str, str]:
+    categories = getattr(encoder, "categories_", None)
+    if not isinstance(categories, list) or isinstance(columns, str) or len(categories) != len(columns):
+        return {}
+    kinds = {str(column): _kind_of(values) for column, values in zip(columns, categories, strict=True)}
+    return {column: kind for column, kind in kinds.items() if kind}
+
+
+def _kind_of(values: Any) -> str:
+    known = [value for value in np.asarray(values).tolist() if not pd.isna(value)]
+    if known and all(isinstance(value, str) for value in known):
+        return "text"
+    if known and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known):
+        return "number"
+    return ""
 
 
 def _last(model: Any) -> Any:

@@ -15,6 +15,8 @@ from inference.runners import claims
 from inference.runners.errors import MAX_DETAIL, ModelError
 from registry.schema import Label
 
+MAX_COLUMNS = 10_000
+
 ARROW_TYPES = {
     "number": pa.float64(),
     "integer": pa.int64(),
@@ -57,6 +59,7 @@ class Facts:
     features: tuple[str, ...] | None
     feature_count: int | None
     feeds: str
+    encoded: dict[str, str]  # columns that an encoder learned by heart: number or text
     versions: dict[str, str]
     layers: dict[str, str]
     warnings: tuple[str, ...]
@@ -81,6 +84,7 @@ class Facts:
             features=None if features is None else tuple(claims.texts(features)),
             feature_count=count if type(count) is int and 0 <= count < 1 << 31 else None,
             feeds=claims.text(claim.get("feeds")),
+            encoded=claims.words(claim.get("encoded"), MAX_COLUMNS),
             versions=claims.words(claim.get("versions")),
             layers=claims.words(claim.get("layers")),
             warnings=tuple(claims.texts(claim.get("warnings"))),

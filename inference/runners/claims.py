@@ -28,10 +28,10 @@ def texts(claim: Any) -> list[str]:
     return [text(each) for each in claim]
 
 
-def words(claim: Any) -> dict[str, str]:
-    if not isinstance(claim, dict) or len(claim) > 50:
+def words(claim: Any, most: int = 50) -> dict[str, str]:
+    if not isinstance(claim, dict) or len(claim) > most:
         return {}
-    return {text(key)[:50]: text(value)[:300] for key, value in claim.items()}
+    return {text(key)[:MAX_TEXT]: text(value)[:300] for key, value in claim.items()}
 
 
 def text(claim: Any) -> str:

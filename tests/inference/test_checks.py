@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 from django.utils import timezone
+from sklearn.compose import ColumnTransformer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline
+from sklearn.preprocessing import OneHotEncoder
 
 from inference import checks
 from inference.checks import run, steps, tasks
@@ -205,6 +207,39 @@ def test_classes_that_the_schema_calls_otherwise_fail(author: User, modeld: Any)
 
     assert set(failed(results)) == {"schema"}
     assert "'good'" in results["schema"].detail and "'yes'" in results["schema"].detail
+
+
+@pytest.mark.parametrize(("learned", "declared"), [("text", "integer"), ("number", "category")])
+def test_an_encoder_that_would_know_no_value_fails(
+    author: User, modeld: Any, learned: str, declared: str
+) -> None:
+    """It would answer every row, and every answer would be wrong."""
+    frame = trained.people()[["age", "repaid"]].copy()
+    frame["age"] = frame["age"] // 30
+    words = frame.astype({"age": str}) if learned == "text" else frame
+    columns = ColumnTransformer([("words", OneHotEncoder(handle_unknown="ignore"), ["age"])])
+    model = Pipeline([("columns", columns), ("model", LogisticRegression())]).fit(
+        words[["age"]], words["repaid"]
+    )
+    registered = create_model(author)
+    schema = {
+        "fields": [
+            {"name": "age", "type": declared, "categories": ["0", "1"] if declared == "category" else []}
+        ],
+        "target": {"name": "repaid", "task": "classification", "classes": ["no", "yes"]},
+    }
+
+    version = upload(
+        author,
+        model,
+        model=registered,
+        schema=schema,
+        reference=add_data(author, registered, "repaid", frame),
+    )
+
+    results = finish(version)
+    assert set(failed(results)) == {"schema"}
+    assert "Column age" in results["schema"].detail
 
 
 def test_reference_data_that_does_not_fit_the_schema_fails(author: User, modeld: Any) -> None:
