@@ -34,7 +34,8 @@ def compare(a: ModelVersion, b: ModelVersion) -> dict[str, Any]:
 def _metrics(a: dict[str, Any], b: dict[str, Any]) -> list[dict[str, Any]]:
     names = dict.fromkeys([*a, *b])
     return [
-        {"name": name, "a": a.get(name), "b": b.get(name), "delta": _delta(a.get(name), b.get(name))} for name in names
+        {"name": name, "a": a.get(name), "b": b.get(name), "delta": _delta(a.get(name), b.get(name))}
+        for name in names
     ]
 
 
@@ -66,7 +67,8 @@ def _agreement_on(reference: Dataset, a: ModelVersion, b: ModelVersion) -> dict[
     if rows == 0:
         return _unknown(_("No row fits both versions."))
     answers = [
-        runners.predict(version, cells.filter(both)) for version, (cells, _valid) in zip((a, b), typed, strict=True)
+        runners.predict(version, cells.filter(both))
+        for version, (cells, _valid) in zip((a, b), typed, strict=True)
     ]
     labels = [answer.labels for answer in answers]
     if labels[0] is not None and labels[1] is not None:

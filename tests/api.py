@@ -102,5 +102,3 @@ def ok(response: Any, status: int = 200) -> Any:
     """The JSON that was answered."""
     assert response.status_code == status, (response.status_code, body_of(response))
     return response.json()
-
-

@@ -92,5 +92,3 @@ def _note_use(key: ApiKey) -> None:
     if key.last_used_at is None or key.last_used_at < now - USED_EVERY:
         stale = Q(last_used_at=None) | Q(last_used_at__lt=now - USED_EVERY)
         ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
-
-

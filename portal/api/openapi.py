@@ -84,12 +84,33 @@ def with_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
             wanted = _ALWAYS if method == "get" else {**_ALWAYS, **_WITH_BODY}
             if path.endswith("/predict/"):
                 wanted = {**wanted, "503": "Nothing may answer here now", "504": "The model took too long"}
+            operation["summary"] = operation["description"].partition(". ")[0].splitlines()[0].rstrip(".")
+            operation["tags"] = [_subject_of(path)]
             for status, words in wanted.items():
                 operation["responses"].setdefault(status, _response(words))
             if method == "post" and not path.endswith(("/predict/", "/check-file/", "/evaluate/")):
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     return result
 
+
+def _subject_of(path: str) -> str:
+    """What a call is about, for the page's headings: the last word of its path that names a subject."""
+    words = [word for word in path.removeprefix("/api/v1/").split("/") if word and not word.startswith("{")]
+    return next((_SUBJECTS[word] for word in reversed(words) if word in _SUBJECTS), words[0])
+
+
+_SUBJECTS = {
+    **{
+        word: word
+        for word in ("models", "datasets", "versions", "requests", "releases", "predictions", "batches")
+    },
+    **dict.fromkeys(("predict", "feedback"), "predictions"),
+    **dict.fromkeys(("rollback", "unfreeze", "at"), "releases"),
+    **dict.fromkeys(("drift", "performance", "service", "monitoring"), "monitoring"),
+    "compare": "versions",
+    "check-file": "batches",
+    "environments": "models",
+}
 
 _IDEMPOTENCY_KEY = {
     "in": "header",

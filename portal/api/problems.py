@@ -151,7 +151,12 @@ def _flat(details: Any, path: tuple[str | int, ...] = ()) -> Iterator[Entry]:
     if _is_entry(details):
         row = next((part for part in path if isinstance(part, int)), None)
         name = ".".join(str(part) for part in path if isinstance(part, str) and part != "non_field_errors")
-        yield {"field": name, "row": row, "code": str(details["code"]), "expected": force_str(details["message"])}
+        yield {
+            "field": name,
+            "row": row,
+            "code": str(details["code"]),
+            "expected": force_str(details["message"]),
+        }
     elif isinstance(details, Mapping):
         for name, inner in details.items():
             yield from _flat(inner, (*path, name))
@@ -179,4 +184,12 @@ def _entry(
     shown = value[:LONGEST_VALUE] if isinstance(value, str) else value
     if isinstance(shown, float) and not math.isfinite(shown):
         shown = str(shown)
-    return {"field": field, "row": row, "code": code, "value": shown, "expected": expected, "fix": fix, **more}
+    return {
+        "field": field,
+        "row": row,
+        "code": code,
+        "value": shown,
+        "expected": expected,
+        "fix": fix,
+        **more,
+    }

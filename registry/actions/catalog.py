@@ -254,6 +254,8 @@ def upload_version(
     with artifacts.receive(file, settings.MODELGATE_MAX_ARTIFACT) as received:
         with received.path.open("rb") as opened:
             found = inspection.inspect(opened, declared_format=format)
+        if not (draft or papers.schema or papers.reference):
+            raise _no_schema()
         version = _keep_version(model, received, found, filename, papers, actor)
     if not draft:
         start_checks(version, actor=actor)
@@ -450,6 +452,12 @@ def _schema_from(model: RegisteredModel, papers: Papers) -> dict[str, Any]:
         )
     table = tables.read_dataset(papers.reference)
     return schema.infer(table, target, cast(schema.Task, model.task), question=model.question).to_json()
+
+
+def _no_schema() -> Invalid:
+    return _invalid(
+        "schema", "missing", _("Give reference data, or a schema, so that the inputs have names and types.")
+    )
 
 
 def _metrics(metrics: dict[str, Any]) -> dict[str, float]:

@@ -142,7 +142,9 @@ class Endpoint(GenericAPIView):
 
     def _claim_call(self, request: Request, key: str) -> None:
         if len(key) > LONGEST_IDEMPOTENCY_KEY:
-            message = _("An Idempotency-Key has at most %(count)d characters.") % {"count": LONGEST_IDEMPOTENCY_KEY}
+            message = _("An Idempotency-Key has at most %(count)d characters.") % {
+                "count": LONGEST_IDEMPOTENCY_KEY
+            }
             raise Invalid(message, code="idempotency_key_too_long")
         api_key = key_of(request)
         record = idempotency.claim(

@@ -49,7 +49,9 @@ class ModelChanges(Body):
 class DatasetBody(Body):
     file = serializers.FileField(use_url=False, allow_empty_file=True, help_text="CSV or Parquet")
     role = serializers.ChoiceField(Dataset.Kind.choices, default=Dataset.Kind.REFERENCE)
-    target = serializers.CharField(required=False, allow_blank=True, max_length=200, help_text="The column to predict")
+    target = serializers.CharField(
+        required=False, allow_blank=True, max_length=200, help_text="The column to predict"
+    )
 
 
 class UploadQuery(Query):
@@ -65,7 +67,9 @@ class VersionBody(Body):
     target = serializers.CharField(required=False, allow_blank=True, max_length=200)
     metrics = JSONTextField(help_text="accuracy, auc, log_loss, f1, mae, rmse, r2 as declared by the author")
     expected = serializers.FileField(
-        required=False, use_url=False, help_text="CSV: the training environment's answers on the first reference rows"
+        required=False,
+        use_url=False,
+        help_text="CSV: the training environment's answers on the first reference rows",
     )
     card = TextOrFileField(help_text="Markdown")
     requirements = TextOrFileField()

@@ -25,7 +25,10 @@ class Body(serializers.Serializer):
             known = ", ".join(sorted(self.fields))
             message = _("There is no such field; there are: %(known)s.") % {"known": known}
             raise serializers.ValidationError(
-                {str(name): serializers.ErrorDetail(message, code="unknown_field") for name in sorted(unknown)}
+                {
+                    str(name): serializers.ErrorDetail(message, code="unknown_field")
+                    for name in sorted(unknown)
+                }
             )
         values: dict[str, Any] = super().to_internal_value(data)
         return values

@@ -24,7 +24,9 @@ class RequestFilter(django_filters.FilterSet):
 class AuditFilter(django_filters.FilterSet):
     """The fields of the audit page's filter."""
 
-    q = django_filters.CharFilter(method="search", label="Text in the object's name, the reason or the action")
+    q = django_filters.CharFilter(
+        method="search", label="Text in the object's name, the reason or the action"
+    )
     actor = django_filters.CharFilter("actor_name", lookup_expr="icontains")
     action = django_filters.ChoiceFilter(choices=Action.choices)
     model = django_filters.CharFilter("model_slug")

@@ -178,7 +178,9 @@ class RequestSerializer(serializers.ModelSerializer):
     model = serializers.CharField(source="version.model.slug")
     version = serializers.IntegerField(source="version.number")
     environment = serializers.CharField(source="environment.slug")
-    bound = serializers.DictField(help_text="What the decision is about: hashes of file, schema, environment, metrics.")
+    bound = serializers.DictField(
+        help_text="What the decision is about: hashes of file, schema, environment, metrics."
+    )
     approvals = ApprovalsSerializer(source="*")
     decisions = DecisionSerializer(many=True)
     requested_by: serializers.Field = email()

@@ -44,9 +44,9 @@ def _current(model_ids: list[int]) -> list[Release]:
 
 def _approvers(releases: Iterable[Release]) -> dict[int, list[str]]:
     requests = {(release.restores or release).request_id for release in releases}
-    rows = Decision.objects.filter(request__in=requests - {None}, verdict=Decision.Verdict.APPROVED).values_list(
-        "request_id", F("decided_by__email")
-    )
+    rows = Decision.objects.filter(
+        request__in=requests - {None}, verdict=Decision.Verdict.APPROVED
+    ).values_list("request_id", F("decided_by__email"))
     found: dict[int, list[str]] = defaultdict(list)
     for request_id, address in rows:
         found[request_id].append(address)

@@ -8,16 +8,32 @@ model_urls = [
     path("models/", models.ModelList.as_view(), name="model-list"),
     path("models/<slug:slug>/", models.ModelDetail.as_view(), name="model-detail"),
     path("models/<slug:slug>/datasets/", models.DatasetList.as_view(), name="dataset-list"),
-    path("models/<slug:slug>/datasets/<slug:dataset>/", models.DatasetDetail.as_view(), name="dataset-detail"),
+    path(
+        "models/<slug:slug>/datasets/<slug:dataset>/", models.DatasetDetail.as_view(), name="dataset-detail"
+    ),
     path("environments/", models.EnvironmentList.as_view(), name="environment-list"),
 ]
 
 version_urls = [
     path("models/<slug:slug>/versions/", versions.VersionList.as_view(), name="version-list"),
-    path("models/<slug:slug>/versions/<int:number>/", versions.VersionDetail.as_view(), name="version-detail"),
-    path("models/<slug:slug>/versions/<int:number>/checks/", versions.VersionChecks.as_view(), name="version-checks"),
-    path("models/<slug:slug>/versions/<int:number>/admit/", versions.VersionAdmit.as_view(), name="version-admit"),
-    path("models/<slug:slug>/versions/<int:number>/retire/", versions.VersionRetire.as_view(), name="version-retire"),
+    path(
+        "models/<slug:slug>/versions/<int:number>/", versions.VersionDetail.as_view(), name="version-detail"
+    ),
+    path(
+        "models/<slug:slug>/versions/<int:number>/checks/",
+        versions.VersionChecks.as_view(),
+        name="version-checks",
+    ),
+    path(
+        "models/<slug:slug>/versions/<int:number>/admit/",
+        versions.VersionAdmit.as_view(),
+        name="version-admit",
+    ),
+    path(
+        "models/<slug:slug>/versions/<int:number>/retire/",
+        versions.VersionRetire.as_view(),
+        name="version-retire",
+    ),
     path(
         "models/<slug:slug>/versions/<int:number>/artifact/",
         versions.VersionArtifact.as_view(),
@@ -35,8 +51,14 @@ approval_urls = [
     path("requests/<slug:request_id>/", approvals.RequestDetail.as_view(), name="request-detail"),
     path("requests/<slug:request_id>/approve/", approvals.RequestApprove.as_view(), name="request-approve"),
     path("requests/<slug:request_id>/reject/", approvals.RequestReject.as_view(), name="request-reject"),
-    path("requests/<slug:request_id>/request-changes/", approvals.RequestChanges.as_view(), name="request-changes"),
-    path("requests/<slug:request_id>/withdraw/", approvals.RequestWithdraw.as_view(), name="request-withdraw"),
+    path(
+        "requests/<slug:request_id>/request-changes/",
+        approvals.RequestChanges.as_view(),
+        name="request-changes",
+    ),
+    path(
+        "requests/<slug:request_id>/withdraw/", approvals.RequestWithdraw.as_view(), name="request-withdraw"
+    ),
 ]
 
 release_urls = [

@@ -99,6 +99,7 @@ def test_every_call_has_words_and_says_how_it_fails(document: dict[str, Any]) ->
     for path, operations in document["paths"].items():
         for method, operation in operations.items():
             assert operation.get("description"), (method, path)
+            assert operation["summary"], (method, path)
             assert {"401", "403", "404"} <= set(operation["responses"]), (method, path)
 
 

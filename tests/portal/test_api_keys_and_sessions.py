@@ -25,7 +25,8 @@ def test_it_takes_a_key_as_the_password_of_basic_whatever_the_user_name(business
 
 
 @pytest.mark.parametrize(
-    "header", ["", "Bearer", "Bearer mg_nobody", "Basic mg_not-base64", "Basic bWdfeDp5", "Token abc", "Bearer é"]
+    "header",
+    ["", "Bearer", "Bearer mg_nobody", "Basic mg_not-base64", "Basic bWdfeDp5", "Token abc", "Bearer é"],
 )
 def test_it_answers_strangers_with_401_and_says_how(db: None, header: str) -> None:
     response = Program(Authorization=header).get("/models/")

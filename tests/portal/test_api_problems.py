@@ -105,7 +105,9 @@ def test_a_format_that_is_not_there_is_406(author: User) -> None:
     "content_type", ["text/plain", "application/octet-stream", "application/python-pickle", "text/csv", ""]
 )
 def test_a_kind_of_content_that_nobody_reads_is_415(caller: Program, content_type: str) -> None:
-    response = caller.client.post(f"{V1}/models/", b"cos\nsystem\n", content_type=content_type, headers=caller.headers)
+    response = caller.client.post(
+        f"{V1}/models/", b"cos\nsystem\n", content_type=content_type, headers=caller.headers
+    )
 
     problem(response, 415)
 
@@ -144,7 +146,9 @@ def test_a_hidden_thing_and_a_missing_one_look_alike(caller: Program, stranger: 
     assert missing["errors"] == hidden["errors"] == []
 
 
-@pytest.mark.parametrize("path", ["/api/", "/api/v1/", "/api/v1/nothing/", "/api/v2/models/", "/api/v1/models/a b/"])
+@pytest.mark.parametrize(
+    "path", ["/api/", "/api/v1/", "/api/v1/nothing/", "/api/v2/models/", "/api/v1/models/a b/"]
+)
 def test_an_address_that_does_not_exist_is_a_problem_too(db: None, path: str) -> None:
     problem(Client().get(path), 404, "not_found")
 
@@ -155,7 +159,9 @@ def test_a_forgotten_slash_is_named_instead_of_losing_the_body(caller: Program) 
     assert found["fix"] == "/api/v1/models/"
 
 
-def test_a_fault_of_ours_is_a_problem_without_a_trace(caller: Program, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_fault_of_ours_is_a_problem_without_a_trace(
+    caller: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def fail(**kwargs: Any) -> None:
         raise RuntimeError("secret detail")
 

@@ -29,7 +29,6 @@ class Requests(Endpoint):
     def get_request(self) -> ReleaseRequest:
         return self.about(get_object_or_404(self.rows(), public_id=self.kwargs["request_id"]))
 
-
     def named_subject(self) -> Model | None:
         if "request_id" not in self.kwargs:
             return super().named_subject()

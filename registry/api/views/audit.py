@@ -82,7 +82,12 @@ class AuditExport(Audit):
         chosen = {name: value for name, value in request.query_params.items() if name != "as"}
         with transaction.atomic():
             audit.record(
-                Action.AUDIT_EXPORTED, target=None, actor=self.actor, format=kind, filter=chosen, rows=events.count()
+                Action.AUDIT_EXPORTED,
+                target=None,
+                actor=self.actor,
+                format=kind,
+                filter=chosen,
+                rows=events.count(),
             )
         first = {
             "exported_at": timezone.now().isoformat(timespec="seconds"),

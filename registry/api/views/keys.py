@@ -27,15 +27,23 @@ class Keys(Endpoint):
 
     def rows(self) -> QuerySet[ApiKey]:
         """Your own; those of service accounts for who looks after them; all for administrators."""
-        rows = ApiKey.objects.select_related("user").prefetch_related("only_models").order_by("-created_at", "-pk")
+        rows = (
+            ApiKey.objects.select_related("user")
+            .prefetch_related("only_models")
+            .order_by("-created_at", "-pk")
+        )
         if permissions.can_manage_people(self.actor):
             return rows
         mine = Q(user=self.actor)
-        return rows.filter(mine | Q(user__is_service=True) if permissions.can_own_service_keys(self.actor) else mine)
+        return rows.filter(
+            mine | Q(user__is_service=True) if permissions.can_own_service_keys(self.actor) else mine
+        )
 
     def get_key(self) -> ApiKey:
         found = self.about(get_object_or_404(self.rows(), pk=self.kwargs["pk"]))
-        self.require_within(found.actions, None if found.all_models else list(found.only_models.all()), found.user)
+        self.require_within(
+            found.actions, None if found.all_models else list(found.only_models.all()), found.user
+        )
         return found
 
     def require_within(self, actions: list[str], models: list[RegisteredModel] | None, owner: User) -> None:

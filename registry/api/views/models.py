@@ -28,7 +28,12 @@ class Models(Endpoint):
     serving: Serving = {}
 
     def rows(self) -> QuerySet[RegisteredModel]:
-        return self.models().select_related("created_by").prefetch_related("owners", "groups").order_by("name", "pk")
+        return (
+            self.models()
+            .select_related("created_by")
+            .prefetch_related("owners", "groups")
+            .order_by("name", "pk")
+        )
 
     def get_serializer_context(self) -> dict[str, Any]:
         return {**super().get_serializer_context(), "serving": self.serving}

@@ -106,11 +106,15 @@ def _in_words(preview: releases.Preview) -> dict[str, object]:
             _("The earlier version refuses fields that clients send now: %(names)s.")
             % {"names": ", ".join(preview.missing_fields)}
         )
-    changes = [
-        _("New requests are answered by %(then)s instead of %(now)s, within 2 s.")
-        % {"then": target.version.label, "now": current.version.label},
-        _("Further releases are frozen until somebody lifts the freeze."),
-    ] if target else []
+    changes = (
+        [
+            _("New requests are answered by %(then)s instead of %(now)s, within 2 s.")
+            % {"then": target.version.label, "now": current.version.label},
+            _("Further releases are frozen until somebody lifts the freeze."),
+        ]
+        if target
+        else []
+    )
     stays = [
         _("Running requests and batches finish with the version that they began with."),
         _("API keys, past predictions and batch files stay as they are."),

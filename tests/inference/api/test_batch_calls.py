@@ -126,7 +126,9 @@ def test_a_file_is_tried_without_keeping_anything(caller: Program, release: Rele
     assert not BatchJob.objects.exists()
 
 
-@pytest.mark.parametrize("options", ["{", "[]", '{"colour": "red"}', '{"on_invalid": "guess"}', '{"explain": true}'])
+@pytest.mark.parametrize(
+    "options", ["{", "[]", '{"colour": "red"}', '{"on_invalid": "guess"}', '{"explain": true}']
+)
 def test_options_that_make_no_sense_are_named(caller: Program, release: Release, options: str) -> None:
     found = problem(caller.upload(BATCHES, file=("people.csv", rows_csv(1)), options=options), 422)
 
@@ -162,7 +164,9 @@ def test_operators_see_the_job_and_not_the_rows(caller: Program, release: Releas
     problem(program(operator).get(f"/batches/{job.public_id}/result/"), 403, "not_yours")
 
 
-def test_a_key_for_other_models_does_not_know_the_job(caller: Program, release: Release, integrator: User) -> None:
+def test_a_key_for_other_models_does_not_know_the_job(
+    caller: Program, release: Release, integrator: User
+) -> None:
     job = start(caller)
 
     problem(program(integrator, models=[create_model(slug="other")]).get(f"/batches/{job.public_id}/"), 404)

@@ -68,7 +68,9 @@ def test_it_takes_1_to_10_000_rows(caller: Program, release: Release, count: int
     problem(caller.post(PREDICT, {"rows": [row()] * count}), 422, "row_count")
 
 
-@pytest.mark.parametrize("body", [{}, {"inputs": {}, "rows": []}, {"rows": {}}, {"inputs": []}, {"rows": "x"}])
+@pytest.mark.parametrize(
+    "body", [{}, {"inputs": {}, "rows": []}, {"rows": {}}, {"inputs": []}, {"rows": "x"}]
+)
 def test_it_takes_either_inputs_or_rows(caller: Program, release: Release, body: Any) -> None:
     problem(caller.post(PREDICT, body), 422)
 
@@ -112,7 +114,7 @@ def test_an_unseen_category_is_a_warning(caller: Program, release: Release) -> N
 def test_a_regression_has_a_value_and_no_label(
     caller: Program, model: RegisteredModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    target = {"name": "income_next", "task": "regression", "classes": [], "positive": None}
+    target: dict[str, Any] = {"name": "income_next", "task": "regression", "classes": [], "positive": None}
     create_release(version=create_version(model=model, schema={**SCHEMA, "target": target}))
     answers.install(monkeypatch, answers.regress)
 
@@ -121,15 +123,21 @@ def test_a_regression_has_a_value_and_no_label(
     assert (found["label"], found["value"], found["probabilities"]) == (None, 80.0, None)
 
 
-def test_nothing_answers_before_a_release_and_the_attempt_is_kept(caller: Program, model: RegisteredModel) -> None:
+def test_nothing_answers_before_a_release_and_the_attempt_is_kept(
+    caller: Program, model: RegisteredModel
+) -> None:
     version = create_version(model=model)
     create_approval(version=version)  # approving never releases
 
     problem(caller.post(PREDICT, {"inputs": row()}), 503, "nothing_serving")
     problem(caller.post(PREDICT, {"inputs": row(), "version": 1}), 409, "not_released")
-    problem(caller.post(PREDICT, {"inputs": row(), "version": 1, "environment": "staging"}), 409, "not_released")
+    problem(
+        caller.post(PREDICT, {"inputs": row(), "version": 1, "environment": "staging"}), 409, "not_released"
+    )
 
-    events = [(event.action, event.result, event.details["code"]) for event in AuditEvent.objects.order_by("seq")]
+    events = [
+        (event.action, event.result, event.details["code"]) for event in AuditEvent.objects.order_by("seq")
+    ]
     assert events == [
         ("prediction.made", "refused", "nothing_serving"),
         ("prediction.made", "refused", "not_released"),
@@ -144,7 +152,9 @@ def test_a_program_that_insists_is_recorded_once_a_minute(caller: Program, model
 
 
 @pytest.mark.parametrize("state", ["draft", "checking", "checks_failed", "retired", "quarantined"])
-def test_a_version_that_may_not_answer_any_more_does_not(caller: Program, release: Release, state: str) -> None:
+def test_a_version_that_may_not_answer_any_more_does_not(
+    caller: Program, release: Release, state: str
+) -> None:
     ModelVersion.objects.update(state=state)
 
     problem(caller.post(PREDICT, {"inputs": row()}), 503, "nothing_serving")
@@ -165,10 +175,18 @@ def test_an_unknown_environment_is_422(caller: Program, release: Release) -> Non
 
 @pytest.mark.parametrize(
     ("error", "status", "code"),
-    [(ModelTimeout("slow"), 504, "model_timeout"), (ModelUnavailable("away", detail="secret"), 503, "model_unavailable")],
+    [
+        (ModelTimeout("slow"), 504, "model_timeout"),
+        (ModelUnavailable("away", detail="secret"), 503, "model_unavailable"),
+    ],
 )
 def test_a_model_that_fails_is_no_trace(
-    caller: Program, release: Release, monkeypatch: pytest.MonkeyPatch, error: Exception, status: int, code: str
+    caller: Program,
+    release: Release,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    status: int,
+    code: str,
 ) -> None:
     answers.install(monkeypatch, answers.failing(error))
 
@@ -182,7 +200,9 @@ def test_auditors_do_not_predict(auditor: User, release: Release) -> None:
     problem(program(auditor).post(PREDICT, {"inputs": row()}), 403, "key_owner_role_missing")
 
 
-def test_a_prediction_can_be_read_as_soon_as_it_was_answered(caller: Program, release: Release, author: User) -> None:
+def test_a_prediction_can_be_read_as_soon_as_it_was_answered(
+    caller: Program, release: Release, author: User
+) -> None:
     answer = ok(caller.post(PREDICT, {"inputs": row(age=40)}))
     path = f"/predictions/{answer['predictions'][0]['id']}/"
 
@@ -194,7 +214,9 @@ def test_a_prediction_can_be_read_as_soon_as_it_was_answered(caller: Program, re
     problem(program(author).get(path), 404)
 
 
-def test_a_key_for_other_models_reads_none_of_them(caller: Program, release: Release, integrator: User) -> None:
+def test_a_key_for_other_models_reads_none_of_them(
+    caller: Program, release: Release, integrator: User
+) -> None:
     answer = ok(caller.post(PREDICT, {"inputs": row()}))
     limited = program(integrator, models=[create_model(slug="other")])
     prediction = answer["predictions"][0]["id"]
@@ -213,7 +235,9 @@ def test_outcomes_are_accepted_corrected_and_unknown(caller: Program, release: R
         "corrected": 0,
         "unknown": ["p_nowhere"],
     }
-    assert ok(caller.post("/feedback/", {"items": [{"prediction": ids[0], "actual": "no"}]}))["corrected"] == 1
+    assert (
+        ok(caller.post("/feedback/", {"items": [{"prediction": ids[0], "actual": "no"}]}))["corrected"] == 1
+    )
 
 
 def test_a_bad_outcome_is_named_with_its_row(caller: Program, release: Release) -> None:

@@ -16,7 +16,12 @@ from tests.factories import create_model, create_user
 
 @pytest.fixture
 def reader(auditor: User, author: User) -> Program:
-    ok(program(author).post("/models/", {"slug": "loans", "name": "=cmd|'/c calc'!A1", "task": "regression"}), 201)
+    ok(
+        program(author).post(
+            "/models/", {"slug": "loans", "name": "=cmd|'/c calc'!A1", "task": "regression"}
+        ),
+        201,
+    )
     ok(program(author).post("/models/", {"slug": "tumours", "name": "Tumours", "task": "regression"}), 201)
     return program(auditor)
 
@@ -105,9 +110,13 @@ def test_a_key_makes_none_that_can_do_more(author: User) -> None:
 
 
 def test_a_key_carries_nothing_beyond_the_roles(business: User) -> None:
-    problem(program(business).post("/keys/", {"name": "x", "actions": ["approve"]}), 422, "action_not_allowed")
+    problem(
+        program(business).post("/keys/", {"name": "x", "actions": ["approve"]}), 422, "action_not_allowed"
+    )
     problem(program(business).post("/keys/", {"name": "x", "actions": ["fly"]}), 422, "unknown_action")
-    problem(program(business).post("/keys/", {"name": "x", "actions": ["read"], "days": 1000}), 422, "bad_expiry")
+    problem(
+        program(business).post("/keys/", {"name": "x", "actions": ["read"], "days": 1000}), 422, "bad_expiry"
+    )
 
 
 def test_rotating_ends_the_old_key(business: User) -> None:
@@ -137,7 +146,10 @@ def test_other_peoples_keys_do_not_exist(business: User, author: User) -> None:
 
 def test_an_integrator_looks_after_service_accounts(integrator: User) -> None:
     service = people.invite(
-        email="service@example.com", roles=[Role.INTEGRATOR], is_service=True, actor=create_user(roles=[Role.ADMIN])
+        email="service@example.com",
+        roles=[Role.INTEGRATOR],
+        is_service=True,
+        actor=create_user(roles=[Role.ADMIN]),
     )
     caller = program(integrator)
     response = caller.post("/keys/", {"name": "nightly", "actions": ["predict"], "owner": service.email})

@@ -24,7 +24,9 @@ def asked(author: User) -> ReleaseRequest:
     return create_request(version=version, requested_by=author)
 
 
-def test_the_whole_way_of_a_version(author: User, approver: User, second_approver: User, operator: User) -> None:
+def test_the_whole_way_of_a_version(
+    author: User, approver: User, second_approver: User, operator: User
+) -> None:
     create_version(model=create_model(slug="loans", risk="high"), uploaded_by=author)
 
     asked = ok(program(author).post(f"{LOANS}/versions/1/requests/", {"reason": "First one"}), 201)
@@ -34,10 +36,17 @@ def test_the_whole_way_of_a_version(author: User, approver: User, second_approve
     first = ok(program(approver).post(f"{path}/approve/", {"comment": "Looks right"}))
     assert (first["state"], first["approvals"]) == ("waiting", {"needed": 2, "given": 1})
     problem(program(approver).post(f"{path}/approve/"), 409, "decided_before")
-    problem(program(operator).post(f"{LOANS}/releases/", {"version": 1, "reason": "Too early"}), 409, "not_approved")
+    problem(
+        program(operator).post(f"{LOANS}/releases/", {"version": 1, "reason": "Too early"}),
+        409,
+        "not_approved",
+    )
     second = ok(program(second_approver).post(f"{path}/approve/", {}))
     assert second["state"] == "approved"
-    assert [each["decided_by"] for each in second["decisions"]] == ["approver@example.com", "second@example.com"]
+    assert [each["decided_by"] for each in second["decisions"]] == [
+        "approver@example.com",
+        "second@example.com",
+    ]
     assert not Release.objects.exists()
 
     released = ok(program(operator).post(f"{LOANS}/releases/", {"version": 1, "reason": "Go live"}), 201)
@@ -56,7 +65,9 @@ def test_an_author_does_not_decide_on_their_own(
     author.save()
 
     problem(
-        program(author).post(f"/requests/{asked.public_id}/{verb}/", {"comment": "Trust me"}), 403, "own_request"
+        program(author).post(f"/requests/{asked.public_id}/{verb}/", {"comment": "Trust me"}),
+        403,
+        "own_request",
     )
 
     assert not Decision.objects.exists()
@@ -169,7 +180,9 @@ def test_who_is_no_operator_moves_nothing_and_the_attempt_is_kept(author: User, 
 def test_a_version_that_does_not_exist_is_a_mistake_in_the_body(operator: User, version: Any) -> None:
     served(1)
 
-    found = problem(program(operator).post(f"{LOANS}/releases/", {"version": version, "reason": "Because"}), 422)
+    found = problem(
+        program(operator).post(f"{LOANS}/releases/", {"version": version, "reason": "Because"}), 422
+    )
 
     assert found["errors"][0]["field"] == "version"
 

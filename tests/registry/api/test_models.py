@@ -91,7 +91,16 @@ def test_what_is_shared_with_others_does_not_exist(business: User) -> None:
     caller = program(business)
 
     assert ok(caller.get("/models/"))["count"] == 0
-    for path in ("", "datasets/", "versions/", "versions/1/", "versions/1/artifact/", "releases/", "at/", "rollback/"):
+    for path in (
+        "",
+        "datasets/",
+        "versions/",
+        "versions/1/",
+        "versions/1/artifact/",
+        "releases/",
+        "at/",
+        "rollback/",
+    ):
         problem(caller.get(f"/models/hidden/{path}"), 404, "not_found")
 
     business.groups.add(team)
@@ -114,7 +123,8 @@ def test_lists_come_in_pages(business: User) -> None:
 def test_no_list_is_longer_than_500_nor_longer_than_50_unasked(business: User) -> None:
     author = create_user(roles=[Role.AUTHOR])
     RegisteredModel.objects.bulk_create(
-        RegisteredModel(slug=f"model-{n}", name=f"Model {n}", task="regression", created_by=author) for n in range(501)
+        RegisteredModel(slug=f"model-{n}", name=f"Model {n}", task="regression", created_by=author)
+        for n in range(501)
     )
     caller = program(business, "read")
 
@@ -127,7 +137,11 @@ def test_it_keeps_a_dataset_with_its_profile(caller: Program) -> None:
 
     found = ok(caller.upload("/models/loans/datasets/", file=("rows.csv", CSV), target="repaid"), 201)
 
-    assert (found["rows"], found["columns"], found["role"]) == (2, ["age", "income", "city", "repaid"], "reference")
+    assert (found["rows"], found["columns"], found["role"]) == (
+        2,
+        ["age", "income", "city", "repaid"],
+        "reference",
+    )
     assert found["profile"]
     assert ok(caller.get(f"/models/loans/datasets/{found['id']}/")) == found
     assert ok(caller.get("/models/loans/datasets/"))["results"] == [found]
@@ -172,4 +186,6 @@ def test_it_tells_what_answered_at_an_instant(caller: Program) -> None:
     assert ok(caller.get("/models/loans/at/", time=now.isoformat()))["until"] is None
     problem(caller.get("/models/loans/at/", time=datetime(2020, 1, 1, tzinfo=UTC).isoformat()), 404)
     problem(caller.get("/models/loans/at/"), 422, "required")
-    problem(caller.get("/models/loans/at/", time=then.isoformat(), environment="moon"), 422, "unknown_environment")
+    problem(
+        caller.get("/models/loans/at/", time=then.isoformat(), environment="moon"), 422, "unknown_environment"
+    )

@@ -34,7 +34,9 @@ def test_the_same_key_and_body_give_the_same_answer(caller: Program) -> None:
 def test_another_body_is_409(caller: Program) -> None:
     ok(caller.post("/models/", BODY, Idempotency_Key="one"), 201)
 
-    problem(caller.post("/models/", {**BODY, "slug": "x"}, Idempotency_Key="one"), 409, "idempotency_key_reused")
+    problem(
+        caller.post("/models/", {**BODY, "slug": "x"}, Idempotency_Key="one"), 409, "idempotency_key_reused"
+    )
     ok(caller.post("/models/", {**BODY, "slug": "x"}, Idempotency_Key="two"), 201)
 
 

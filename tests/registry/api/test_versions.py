@@ -38,7 +38,10 @@ def test_an_upload_is_checked_at_once(
     reference = create_dataset(model=model)
 
     found = ok(
-        upload(caller, artifact, reference=reference.public_id, metrics='{"accuracy": 0.9}', card="What it is."), 201
+        upload(
+            caller, artifact, reference=reference.public_id, metrics='{"accuracy": 0.9}', card="What it is."
+        ),
+        201,
     )
 
     assert (found["number"], found["state"], found["format"]) == (1, "checking", "joblib")
@@ -58,12 +61,23 @@ def test_a_draft_is_edited_and_then_checked(
     assert found["state"] == "draft"
     problem(caller.post("/models/loans/versions/1/checks/"), 422)
 
-    changed = ok(caller.patch("/models/loans/versions/1/", {"schema": SCHEMA, "card": "Better.", "metrics": {"f1": 1}}))
+    changed = ok(
+        caller.patch("/models/loans/versions/1/", {"schema": SCHEMA, "card": "Better.", "metrics": {"f1": 1}})
+    )
     assert (changed["card"], changed["metrics"]["declared"]) == ("Better.", {"f1": 1.0})
 
     assert ok(caller.post("/models/loans/versions/1/checks/"), 202)["state"] == "checking"
     problem(caller.patch("/models/loans/versions/1/", {"card": "Too late."}), 409, "wrong_state")
     assert len(no_checks) == 1
+
+
+def test_without_schema_and_data_nothing_is_kept(
+    caller: Program, model: RegisteredModel, artifact: tuple[str, bytes]
+) -> None:
+    found = problem(upload(caller, artifact), 422, "missing")
+
+    assert found["errors"][0]["field"] == "schema"
+    assert not ModelVersion.objects.exists()
 
 
 def test_words_may_come_as_small_files(
@@ -108,7 +122,9 @@ def test_a_file_over_the_limit_is_413(
     problem(upload(caller, artifact), 413, "too_large")
 
 
-def test_a_form_far_over_the_limit_is_refused_unread(caller: Program, model: RegisteredModel, settings: Any) -> None:
+def test_a_form_far_over_the_limit_is_refused_unread(
+    caller: Program, model: RegisteredModel, settings: Any
+) -> None:
     settings.MODELGATE_MAX_ARTIFACT = 100
 
     problem(upload(caller, ("model.joblib", b"x" * (5 << 20))), 413, "too_large")
@@ -162,7 +178,9 @@ def test_business_users_do_not_take_files_away(business: User, model: Registered
 def test_there_is_nothing_to_admit(approver: User, author: User, model: RegisteredModel) -> None:
     create_version(model=model)
 
-    problem(program(approver).post("/models/loans/versions/1/admit/", {"names": ["a.b"]}), 409, "nothing_to_admit")
+    problem(
+        program(approver).post("/models/loans/versions/1/admit/", {"names": ["a.b"]}), 409, "nothing_to_admit"
+    )
 
 
 def test_it_retires_what_does_not_serve(operator: User, model: RegisteredModel) -> None:
