@@ -11,6 +11,7 @@ import structlog
 from celery import Celery, Task
 from celery.signals import setup_logging, worker_ready
 from django_structlog.celery.steps import DjangoStructLogInitStep
+from kombu.entity import Queue
 
 from portal import spool
 
@@ -31,6 +32,8 @@ class RecordedTask(Task):
             return super().__call__(*args, **kwargs)
 
 
+DEFAULT_QUEUE, BATCH_QUEUE, TICK_QUEUE = "modelgate", "modelgate-batch", "modelgate-tick"
+
 app = Celery("modelgate", task_cls=RecordedTask)
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
@@ -43,6 +46,13 @@ app.conf.update(
     worker_prefetch_multiplier=1,
     worker_enable_remote_control=False,
     worker_send_task_events=False,
+    # Workers take from the queues in turn: neither the tick nor a person's check waits behind a long file.
+    task_default_queue=DEFAULT_QUEUE,
+    task_queues=[Queue(name) for name in (DEFAULT_QUEUE, BATCH_QUEUE, TICK_QUEUE)],
+    task_routes={
+        "inference.tasks.score_batch": {"queue": BATCH_QUEUE},
+        "portal.tasks.tick": {"queue": TICK_QUEUE},
+    },
 )
 app.steps["worker"].add(DjangoStructLogInitStep)
 app.autodiscover_tasks()

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -66,22 +67,24 @@ print(job.public_id)
 """
 )
 
-LOOK = (
+OBSERVE = (
     SETUP
     + """
 from inference.models import BatchJob
-from inference.batches import files
 from registry import storage
 from django.db.models import Sum
 from monitoring.models import ServicePart
-job = BatchJob.objects.get(public_id=sys.argv[1])
-print(json.dumps({
-    "state": job.state, "total": job.total, "scored": job.scored, "invalid": job.invalid, "ignored": job.ignored,
-    "counted": ServicePart.objects.filter(channel="batch").aggregate(n=Sum("rows"))["n"],
-    "error": job.error, "tries": job.chunks.aggregate(n=Sum("tries"))["n"], "chunks": job.chunks.count(),
-    "seconds": (job.finished_at - job.created_at).total_seconds() if job.finished_at else None,
-    "result": str(storage.local_path(job.files["result"])) if "result" in job.files else "",
-}))
+
+for line in sys.stdin:
+    job = BatchJob.objects.get(public_id=line.strip())
+    print(json.dumps({
+        "state": job.state, "total": job.total, "scored": job.scored, "invalid": job.invalid,
+        "ignored": job.ignored, "error": job.error,
+        "counted": ServicePart.objects.filter(channel="batch").aggregate(n=Sum("rows"))["n"],
+        "tries": job.chunks.aggregate(n=Sum("tries"))["n"] or 0, "chunks": job.chunks.count(),
+        "seconds": (job.finished_at - job.created_at).total_seconds() if job.finished_at else None,
+        "result": str(storage.local_path(job.files["result"])) if "result" in job.files else "",
+    }), flush=True)
 """
 )
 
@@ -102,7 +105,7 @@ class Installation:
             "PYTHONPATH": str(ROOT),
             **environment,
         }
-        self.processes: list[subprocess.Popen[bytes]] = []
+        self.processes: list[subprocess.Popen[Any]] = []
 
     def __enter__(self) -> "Installation":
         return self
@@ -110,6 +113,9 @@ class Installation:
     def __exit__(self, *exc: object) -> None:
         for process in self.processes:
             self.kill(process)
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    stream.close()
 
     def run(self, code: str, *arguments: str) -> str:
         command = [sys.executable, "-c", code, *arguments]
@@ -132,15 +138,34 @@ class Installation:
         self.processes.append(process)
         return process
 
-    def kill(self, process: subprocess.Popen[bytes]) -> None:
+    def kill(self, process: subprocess.Popen[Any]) -> None:
         """kill -9 the process and all its children at once."""
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    @cached_property
+    def observer(self) -> subprocess.Popen[str]:
+        """One process that answers all looks: starting Django for each would take longer than the job."""
+        process = subprocess.Popen(
+            [sys.executable, "-c", OBSERVE],
+            env=self.environment,
+            cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.processes.append(process)
+        return process
+
     def look(self, job: str) -> dict[str, Any]:
-        answer: dict[str, Any] = json.loads(self.run(LOOK, job))
-        return answer
+        questions, answers = self.observer.stdin, self.observer.stdout
+        assert questions is not None and answers is not None
+        questions.write(f"{job}\n")
+        questions.flush()
+        seen: dict[str, Any] = json.loads(answers.readline())
+        return seen
 
     def wait(self, job: str, until: Callable[[dict[str, Any]], bool], seconds: float) -> dict[str, Any]:
         """Look at the job until it is as wanted."""
@@ -149,5 +174,5 @@ class Installation:
             if time.monotonic() > give_up:
                 log = (self.folder / "worker.log").read_text()[-3000:]
                 raise AssertionError(f"still {seen} after {seconds} s\n{log}")
-            select.select([], [], [], 0.2)
+            select.select([], [], [], 0.1)
         return seen

@@ -20,7 +20,7 @@ def is_finished(seen: dict[str, Any]) -> bool:
 
 def went_on_from(tries: int) -> Callable[[dict[str, Any]], bool]:
     """A worker has taken up another chunk."""
-    return lambda seen: (seen["tries"] or 0) > tries or is_finished(seen)
+    return lambda seen: seen["tries"] > tries or is_finished(seen)
 
 
 def assert_every_row_once(seen: dict[str, Any], content: bytes) -> None:
@@ -42,7 +42,7 @@ def kill_three_times(place: Installation, content: bytes) -> dict[str, Any]:
     place.start("modeld")
     job = place.run(START, str(upload))
     for _kill in range(3):
-        before = int(place.look(job)["tries"] or 0)
+        before = place.look(job)["tries"]
         worker = place.start("worker", "--processes", "2")
         place.wait(job, went_on_from(before), 60)
         place.kill(worker)

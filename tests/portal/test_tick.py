@@ -142,7 +142,7 @@ def test_the_work_of_a_dead_process_is_published_at_once(
     upkeep.requeue_lost()
 
     chunk.refresh_from_db()
-    assert chunk.state == "todo" and published == [(verbs.WORK, (job.pk,))]
+    assert chunk.state == "todo" and published == [(verbs.WORK, (job.pk,))] * verbs.PARALLEL
 
 
 def test_an_owner_elsewhere_is_never_taken_for_dead() -> None:
