@@ -139,9 +139,7 @@ def person_detail(request: HttpRequest, pk: int) -> HttpResponse:
     """Who this is, and which roles they have; an administrator may change them."""
     permissions.require_role(permissions.can_see_people(request.user), Role.ADMIN)
     user = get_object_or_404(User, pk=pk)
-    form = RolesForm(
-        request.POST if request.method == "POST" else None, initial=membership(user)
-    )
+    form = RolesForm(request.POST if request.method == "POST" else None, initial=membership(user))
     if request.method == "POST" and save_roles(request, user, form):
         messages.success(request, _("Roles and teams of %(user)s are saved.") % {"user": user})
         return redirect("person", user.pk)

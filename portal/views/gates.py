@@ -14,6 +14,7 @@ from monitoring.windows import Service
 from registry import permissions
 from registry.models import (
     PRODUCTION,
+    Decision,
     Environment,
     Freeze,
     ModelVersion,
@@ -75,7 +76,7 @@ def model_page(request: HttpRequest, model: RegisteredModel, tab: str) -> dict[s
         "model": model,
         "tab": tab,
         "serving": current,
-        "approvers": current.approved_by if current else [],
+        "approvers": approvers_of([current])[current.pk] if current else "",
         "freeze": freeze,
         "undo": undo_of(freeze.release) if freeze else None,
         "trouble": trouble(current) if current else None,
@@ -88,6 +89,16 @@ def model_page(request: HttpRequest, model: RegisteredModel, tab: str) -> dict[s
         "can_change": permissions.can_change_model(user, model),
         "why_not_predict": "" if current else _("No approved version is serving."),
     }
+
+
+def approvers_of(releases: Iterable[Release]) -> dict[int, str]:
+    """Who approved what each release, or the one that it restores, serves: names, in one query."""
+    origins = {release.pk: (release.restores or release).request_id for release in releases}
+    names: dict[int | None, list[str]] = {}
+    decisions = Decision.objects.filter(request__in=[pk for pk in origins.values() if pk], verdict="approved")
+    for decision in decisions.select_related("decided_by"):
+        names.setdefault(decision.request_id, []).append(decision.decided_by.display_name)
+    return {release: ", ".join(names.get(request, [])) for release, request in origins.items()}
 
 
 #: A serving model is in trouble when this share of at least so many calls of so many minutes failed.

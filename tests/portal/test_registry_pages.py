@@ -45,7 +45,7 @@ def test_the_model_page_says_what_serves_since_when_and_who_approved(business, c
     html = body(client.get(version.model.get_absolute_url()))
 
     assert "Serving now <strong>v1</strong>" in html
-    assert approver.email in html
+    assert approver.display_name in html
 
 
 def test_the_model_page_says_that_nothing_serves_and_what_waits(business, client):

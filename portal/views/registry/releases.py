@@ -17,7 +17,7 @@ from inference.models import BatchJob, Prediction
 from portal.forms.registry import ReasonForm, ReleaseForm, RollbackForm
 from portal.templatetags.portal_tags import count, duration, percent
 from portal.views.acts import attempt, problems
-from portal.views.gates import get_model, get_version, model_page, person, service_of
+from portal.views.gates import approvers_of, get_model, get_version, model_page, person, service_of
 from portal.views.registry.approvals import schema_changes
 from portal.views.registry.versions import metrics_of
 from registry import permissions
@@ -43,6 +43,7 @@ class Choice:
     service: list[tuple[str, str, str]]  # what, then, now
     unused: list[str]  # fields that clients send today and this version does not know
     needed: list[str]  # fields that this version needs and clients do not send today
+    approvers: str
     form: RollbackForm
     is_undo: bool
     is_open: bool = False
@@ -78,6 +79,7 @@ def _release_page(
     context |= {
         "environment": environment,
         "timeline": timeline,
+        "release_approvers": approvers_of(timeline),
         "current": timeline[0] if timeline else None,
         "fresh": _fresh(request, timeline),
         "freeze_form": ReasonForm(prefix="freeze"),
@@ -162,6 +164,7 @@ def _choice(
         unused=unused,
         service=_service_lines(target.release, current),
         needed=[change.name for change in changes if change.kind == "added"],
+        approvers=approvers_of([target.release])[target.release.pk],
         form=form,
         is_undo=is_undo,
         is_open=is_open,

@@ -96,7 +96,10 @@ def version_detail(request: HttpRequest, slug: str, number: int) -> HttpResponse
 def version_checks(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     """The live part of the version page; it asks for itself until the checks have ended."""
     version = get_version(request, slug, number)
-    return render(request, "registry/_version_live.html", _version_context(request, version))
+    response = render(request, "registry/_version_live.html", _version_context(request, version))
+    if version.state != ModelVersion.State.CHECKING:
+        response["HX-Refresh"] = "true"  # the rest of the page has changed too
+    return response
 
 
 def _version_context(request: HttpRequest, version: ModelVersion) -> dict[str, Any]:
