@@ -53,15 +53,15 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     people = months[0]
     people.to_csv(folder / "people.csv", index=False)
     with (folder / "people.csv").open("a") as file:
-        file.write(people.head(1).to_csv(index=False, header=False).replace(str(people.iloc[0]["age"]), "young", 1))
+        file.write(
+            people.head(1).to_csv(index=False, header=False).replace(str(people.iloc[0]["age"]), "young", 1)
+        )
     return folder
 
 
 def test_the_whole_job(browser: Browser, portal: Portal, files: Path, tmp_path: Path) -> None:
     pictures = picture_folder(tmp_path)
-    asha, meera, omkar, bina, anil = (
-        Person(browser, portal, email, pictures).sign_in() for email in CAST
-    )
+    asha, meera, omkar, bina, anil = (Person(browser, portal, email, pictures).sign_in() for email in CAST)
 
     create_model(asha)
     upload(asha, files / training.EMPLOYMENT[0].filename, files / "reference.csv", version=1)
@@ -192,7 +192,9 @@ def create_key(bina: Person) -> str:
 
 def answer_of_the_api(portal: Portal, key: str) -> int:
     rows = data.census_months(2018)[0].drop(columns=["employed", *data.ALONGSIDE], errors="ignore")
-    inputs = {name: getattr(value, "item", lambda value=value: value)() for name, value in rows.iloc[0].items()}
+    inputs = {
+        name: getattr(value, "item", lambda value=value: value)() for name, value in rows.iloc[0].items()
+    }
     status, answer = portal.call("POST", "/api/v1/models/employment/predict/", key, {"inputs": inputs})
     assert status == 200, answer
     return int(answer["version"])
@@ -250,8 +252,16 @@ def roll_back(omkar: Person) -> float:
 
 def read_the_record(anil: Person) -> None:
     anil.go("/audit/?model=employment")
-    for act in ("model.created", "version.uploaded", "version.checked", "request.made", "request.approved",
-                "release.made", "batch.started", "release.rolled_back"):
+    for act in (
+        "model.created",
+        "version.uploaded",
+        "version.checked",
+        "request.made",
+        "request.approved",
+        "release.made",
+        "batch.started",
+        "release.rolled_back",
+    ):
         anil.sees(act)
     anil.picture("audit")
     anil.go("/audit/")

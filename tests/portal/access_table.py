@@ -5,7 +5,7 @@
 whoever may post gets past the door and is told what is missing.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.urls import reverse
@@ -34,4 +34,6 @@ def place(name: str, arguments: list[str], names: Mapping[str, Any]) -> str:
     """The address of that name in this world."""
     others = OTHER_NAMES.get(name, BATCH_NAMES)
     return reverse(name, kwargs={each: names[others.get(each, each)] for each in arguments})
+
+
 TABLE: dict[tuple[str, str], str] = {}

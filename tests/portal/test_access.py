@@ -11,7 +11,9 @@ from tests.portal.access_table import TABLE, place
 from tests.portal.world import VISITORS, World, create_world
 
 
-def addresses(resolver: URLResolver, space: str = "", above: tuple[str, ...] = ()) -> Iterator[tuple[str, list[str]]]:
+def addresses(
+    resolver: URLResolver, space: str = "", above: tuple[str, ...] = ()
+) -> Iterator[tuple[str, list[str]]]:
     """The names of all addresses, with their namespaces, and the arguments that each takes."""
     for entry in resolver.url_patterns:
         arguments = (*above, *entry.pattern.regex.groupindex)
