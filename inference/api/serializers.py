@@ -6,6 +6,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
+from inference.batches import problems_for
 from inference.models import BatchJob
 from registry.api.fields import Body, EnvironmentField, JSONTextField, Query
 
@@ -174,7 +175,7 @@ class BatchSerializer(serializers.ModelSerializer):
     version: serializers.Field = serializers.SlugRelatedField(slug_field="number", read_only=True)
     release: serializers.Field = serializers.SlugRelatedField(slug_field="number", read_only=True)
     rows = BatchRowsSerializer(source="*")
-    problems = serializers.ListField(child=serializers.DictField())
+    problems = serializers.SerializerMethodField(help_text="By cause, worst first")
     summary = serializers.DictField()
     options = serializers.DictField()
     created = serializers.DateTimeField(source="created_at")
@@ -211,6 +212,10 @@ class BatchSerializer(serializers.ModelSerializer):
             "created_by",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(serializers.ListField(child=serializers.DictField()))
+    def get_problems(self, job: BatchJob) -> list[dict[str, Any]]:
+        return problems_for(self.context["request"].user, job)
 
 
 class FileCheckSerializer(serializers.Serializer):

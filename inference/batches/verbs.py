@@ -153,6 +153,13 @@ def can_read_rows(user: Any, job: BatchJob) -> bool:
     return job.created_by_id == user.pk or permissions.can_see_others_inputs(user, job.model)
 
 
+def problems_for(user: Any, job: BatchJob) -> list[dict[str, Any]]:
+    """The problems by cause; values out of the rows only for those who may read rows."""
+    if can_read_rows(user, job):
+        return list(job.problems)
+    return [{**group, "examples": []} for group in job.problems]
+
+
 def require_rows(user: Any, job: BatchJob) -> None:
     permissions.require(
         can_read_rows(user, job),

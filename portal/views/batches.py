@@ -153,10 +153,9 @@ def _job_context(request: HttpRequest, job: BatchJob) -> dict[str, Any]:
         "job": job,
         "file": job.reading.get("file", {}),
         "renamed": results.renamed(job) if job.has_result else {},
-        "problem_groups": [{**group, "title": problems.title(group)} for group in job.problems]
-        if can_read
-        else [],
-        "problem_count": sum(group["count"] for group in job.problems),
+        "problem_groups": [
+            {**group, "title": problems.title(group)} for group in batches.problems_for(user, job)
+        ],
         "bars": _bars(job, target) if can_read else [],
         "can_cancel": can_change and job.can_be_cancelled,
         "can_retry": can_change and job.can_be_retried,

@@ -165,3 +165,16 @@ def test_templates_hold_the_columns_and_real_rows(page: Client, release: Release
     url = reverse("batch-template", args=[release.model.slug])
     assert body(page.get(url)) == "\ufeffage,income,city\n"
     assert body(page.get(url, {"rows": "10"})) == "\ufeffage,income,city\n24,1200.5,Pune\n"
+
+
+def test_problems_show_values_only_to_those_who_may_read_rows(
+    client: Client, release: Release, business: User, operator: User, runner: PlainRunner
+) -> None:
+    job = finish(start(release, business, rows_csv(5, bad=1)))
+    url = reverse("batch-detail", args=[job.public_id])
+    client.force_login(business)
+    assert "<code>old</code>" in body(client.get(url))
+
+    client.force_login(operator)
+    text = body(client.get(url))
+    assert "age: not a number" in text and "<code>old</code>" not in text
