@@ -116,20 +116,23 @@ class Venv:
         return hashlib.sha256((self.root / requirements).read_bytes()).hexdigest()
 
     def _install(self, requirements: str) -> None:
-        fits = self._fits() and self.python.exists()
-        self.stamp.unlink(missing_ok=True)  # from here on an interruption leaves nothing that is believed
         uv = shutil.which("uv")
+        is_kept = self._fits() and self.python.exists() and bool(uv or self.pip.exists())
+        if not is_kept:
+            self._refuse_if_in_use()  # before anything is touched
+        self.stamp.unlink(missing_ok=True)  # from here on an interruption leaves nothing that is believed
         try:
-            self._install_with(uv, requirements, fits)
+            self._install_with(uv, requirements, is_kept)
         except Problem as problem:
             if not uv:
                 raise
             say(f"{problem}\nuv did not manage; once more with pip.")
-            self._install_with(None, requirements, fits=False)
+            self._refuse_if_in_use()
+            self._install_with(None, requirements, is_kept=False)
         self._write_stamp(requirements)
 
-    def _install_with(self, uv: str | None, requirements: str, fits: bool) -> None:
-        if not fits or not (uv or self.pip.exists()):
+    def _install_with(self, uv: str | None, requirements: str, is_kept: bool) -> None:
+        if not is_kept:
             self._make(uv)
         tool = "uv" if uv else "pip"
         say(f"Installing the packages of {requirements} with {tool}; this takes a minute or two …")
@@ -137,7 +140,6 @@ class Venv:
 
     def _make(self, uv: str | None) -> None:
         if self.path.exists():
-            self._refuse_if_in_use()
             shutil.rmtree(self.path)
         say(f"Making .venv with Python {sys.version.split()[0]} …")
         # Not sys.executable: that may be the one in `.venv` which has just gone.

@@ -136,14 +136,16 @@ def test_it_does_not_pull_the_ground_from_under_a_running_portal(
 ) -> None:
     venv = Venv(root)
     venv.prepare(bootstrap.RUNTIME)
+    made_here = venv.stamp.read_text()
+    venv.stamp.write_text(made_here.replace("cpython", "another"))
     with open(venv.path / "pyvenv.cfg", "rb") as marker:
         fcntl.flock(marker, fcntl.LOCK_SH)
-        venv.stamp.unlink()
 
         with pytest.raises(Problem, match="is using it now"):
             venv.prepare(bootstrap.RUNTIME)
 
-    assert venv.python.exists()
+    venv.stamp.write_text(venv.stamp.read_text().replace("another", "cpython"))
+    assert not venv.prepare(bootstrap.RUNTIME)  # and the refusal left everything as it was
 
 
 def test_two_starts_take_turns(root: Path) -> None:

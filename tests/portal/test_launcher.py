@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from portal.launcher import CannotStart, Claim, Family, Log, Unit, complaint_in, noted_address
+from portal.management.commands import up
 from tests.live import wait_until
 
 
@@ -133,3 +135,9 @@ def _is_running(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+def test_a_start_for_every_network_answers_to_the_machine_by_name() -> None:
+    assert up._hosts("127.0.0.1") == ["localhost", "127.0.0.1", "[::1]"]
+    assert socket.gethostname() in up._hosts("0.0.0.0")
+    assert "[2001:db8::1]" in up._hosts("2001:db8::1")
