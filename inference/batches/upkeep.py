@@ -37,12 +37,13 @@ def _has_lost_workers(job: BatchJob) -> bool:
 
 
 def _is_quiet(job: BatchJob) -> bool:
-    return (job.heartbeat_at or job.created_at) < timezone.now() - QUIET
+    last = max(job.heartbeat_at or job.created_at, job.published_at or job.created_at)
+    return last < timezone.now() - QUIET
 
 
 def _publish(job: BatchJob, messages: int) -> None:
     logger.info("batch_requeued", job=job.public_id, state=job.state)
-    BatchJob.objects.filter(pk=job.pk).update(heartbeat_at=timezone.now())
+    BatchJob.objects.filter(pk=job.pk).update(published_at=timezone.now())
     if job.state in {State.UPLOADED, State.CHECKING}:
         enqueue(verbs.PREPARE, job.pk)
     else:

@@ -110,7 +110,8 @@ class BatchJob(Leased):
     as_of = models.DateTimeField(null=True, blank=True)
     started_at = models.DateTimeField(null=True, blank=True)
     finished_at = models.DateTimeField(null=True, blank=True)
-    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)  # when somebody last worked on it
+    published_at = models.DateTimeField(null=True, blank=True)  # when the tick last asked for workers
     expires_at = models.DateTimeField(null=True, blank=True)
     cancel_requested = models.BooleanField(default=False)
     tries = models.PositiveSmallIntegerField(default=0)

@@ -162,6 +162,7 @@ def _job_context(request: HttpRequest, job: BatchJob) -> dict[str, Any]:
         "can_run": can_change and job.state == State.READY,
         "can_delete": can_change and job.is_finished and job.state != State.EXPIRED,
         "can_read": can_read,
+        "first_id": batches.prediction_id(job, 0),
         "serving": now_serving if now_serving and now_serving.version_id != job.version_id else None,
         "step": 100 if job.is_finished else job.percent // STEP * STEP,
         "announce": False,

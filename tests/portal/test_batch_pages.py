@@ -7,6 +7,7 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
+from inference.batches import prediction_id
 from inference.models import BatchJob
 from registry.models import AuditEvent, Release, User
 from tests import factories
@@ -178,3 +179,13 @@ def test_problems_show_values_only_to_those_who_may_read_rows(
     client.force_login(operator)
     text = body(client.get(url))
     assert "age: not a number" in text and "<code>old</code>" not in text
+
+
+def test_a_row_has_a_page_of_its_own(
+    page: Client, release: Release, business: User, runner: PlainRunner
+) -> None:
+    job = finish(start(release, business))
+    text = body(page.get(reverse("prediction", args=[prediction_id(job, 2)])))
+
+    assert "Pune" in text or "Delhi" in text
+    assert page.get(reverse("prediction", args=[prediction_id(job, 3)])).status_code == 404
