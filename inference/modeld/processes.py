@@ -128,8 +128,7 @@ class Zygote:
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                process_group=0,
+                process_group=0,  # its complaints go where ours go; a runner's go nowhere
             )
         self.pid = process.pid
         self._greet(ours)
@@ -202,6 +201,8 @@ class Runner:
         return not self._gone and not self._has_ended()
 
     def _has_ended(self) -> bool:
+        if self._pidfd < 0:
+            return True
         poller = select.poll()
         poller.register(self._pidfd, select.POLLIN)
         return bool(poller.poll(0))

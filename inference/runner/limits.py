@@ -30,8 +30,10 @@ class Limits:
     memory: int
     uid: int | None = None
     cpu_seconds: int | None = None
-    open_files: int = 64
-    processes: int = 64
+    open_files: int = (
+        512  # a conversation each, and a thread: one for every thread of every web and worker process
+    )
+    processes: int = 512
 
 
 def enter_jail(limits: Limits) -> Layers:

@@ -23,12 +23,8 @@ def run(control: socket.socket) -> None:
     lock = threading.Lock()
     while True:
         message, fds = wire.receive_with_fds(control)
-        if message.get("op") != "connect" or not fds:
-            return
-        only = bool(message.get("only"))
-        threading.Thread(
-            target=_converse, args=(socket.socket(fileno=fds[0]), scorer, lock, only), daemon=True
-        ).start()
+        for fd in fds:
+            _open_conversation(socket.socket(fileno=fd), scorer, lock, only=bool(message.get("only")))
 
 
 def _prepare(order: dict[str, Any], fd: int) -> tuple[scoring.Scorer, dict[str, Any]]:
@@ -46,6 +42,15 @@ def _prepare(order: dict[str, Any], fd: int) -> tuple[scoring.Scorer, dict[str, 
         "seconds": time.perf_counter() - started,
         **scorer.describe(),
     }
+
+
+def _open_conversation(
+    sock: socket.socket, scorer: scoring.Scorer, lock: threading.Lock, *, only: bool
+) -> None:
+    try:
+        threading.Thread(target=_converse, args=(sock, scorer, lock, only), daemon=True).start()
+    except RuntimeError:  # no thread to be had: this client asks again, the others go on
+        sock.close()
 
 
 def _converse(sock: socket.socket, scorer: scoring.Scorer, lock: threading.Lock, only: bool) -> None:

@@ -87,7 +87,7 @@ def test_memory_is_limited() -> None:
     assert found == "MemoryError"
 
 
-@pytest.mark.parametrize(("kind", "most"), [("NOFILE", 64), ("CORE", 0), ("FSIZE", 0), ("MEMLOCK", 0)])
+@pytest.mark.parametrize(("kind", "most"), [("NOFILE", 512), ("CORE", 0), ("FSIZE", 0), ("MEMLOCK", 0)])
 def test_limits_cannot_be_raised_again(kind: str, most: int) -> None:
     number = getattr(resource, f"RLIMIT_{kind}")
 

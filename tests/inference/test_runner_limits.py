@@ -208,6 +208,19 @@ def test_a_runner_gives_back_what_it_cannot_read(client: Client, make_spec: Make
     conversation.close()
 
 
+def test_many_processes_may_talk_to_one_runner(client: Client, make_spec: MakeSpec) -> None:
+    spec = make_spec(trained.logistic())
+    conversations = [client.connect(spec) for _ in range(150)]
+    try:
+        answers = [each.ask(spec, trained.table(1), 20).labels for each in conversations]
+    finally:
+        for each in conversations:
+            each.close()
+
+    assert len({each.generation for each in conversations}) == 1
+    assert answers == [answers[0]] * 150
+
+
 # --- the artifact ---
 
 
