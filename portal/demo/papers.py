@@ -84,9 +84,11 @@ _EDUCATION = (
     "master's degree", "professional degree", "doctorate",
 )  # fmt: skip
 
+_YES_NO = ("yes", "no")
+
 EMPLOYMENT = Paper(
     slug="employment",
-    name="In work",
+    name="Employment",
     task="classification",
     risk="medium",
     question={"en": "Is this person in work?", "hi": "क्या यह व्यक्ति काम में है?"},
@@ -100,27 +102,61 @@ EMPLOYMENT = Paper(
     wording={
         "age": says("Age", "Age in completed years; 0 for a baby.", "आयु", unit="years", least=0, most=120),
         "education": says("Education", "Highest level reached.", "शिक्षा", categories=_EDUCATION),
-        "marital_status": says("Marital status", "Today, in law.", "वैवाहिक स्थिति"),
+        "marital_status": says(
+            "Marital status",
+            "Today, in law.",
+            "वैवाहिक स्थिति",
+            categories=("never married", "married", "separated", "divorced", "widowed"),
+        ),
         "relationship": says(
             "Relationship",
             "To the person in whose name the home is owned or rented (the “reference person”). "
             "“Other group quarters” are student halls, shelters and the like.",
         ),
-        "disability": says("Any disability", "Any lasting difficulty, in body or mind.", "दिव्यांगता"),
+        "disability": says(
+            "Any disability", "Any lasting difficulty, in body or mind.", "दिव्यांगता", categories=_YES_NO
+        ),
         "parents_in_work": says(
             "Parents in work", "Only of children who live with a parent; “not applicable” for everybody else."
         ),
-        "citizenship": says("Citizenship", "", "नागरिकता"),
-        "moved_last_year": says("Moved in the last year", "Where from, if the person lived elsewhere a year ago."),
-        "military_service": says("Military service", "“Under 17” for those whom nobody asks.", "सैन्य सेवा"),
-        "ancestry_report": says("Ancestry answer", "How the question about ancestry was answered, not what was said."),
-        "foreign_born": says("Born abroad", "", "विदेश में जन्म"),
-        "hearing_difficulty": says("Difficulty hearing", "Deaf, or serious difficulty hearing.", "सुनने में कठिनाई"),
+        "citizenship": says(
+            "Citizenship",
+            "",
+            "नागरिकता",
+            categories=(
+                "born in US", "born in US territory", "born abroad to US parents", "naturalized", "not a citizen",
+            ),
+        ),
+        "moved_last_year": says(
+            "Moved in the last year",
+            "Where from, if the person lived elsewhere a year ago.",
+            categories=("no", "within US", "from abroad", "under 1 year old"),
+        ),
+        "military_service": says(
+            "Military service",
+            "“Under 17” for those whom nobody asks.",
+            "सैन्य सेवा",
+            categories=("never", "training only", "past active duty", "active duty", "under 17"),
+        ),
+        "ancestry_report": says(
+            "Ancestry answer",
+            "How the question about ancestry was answered, not what was said.",
+            categories=("single", "multiple", "unclassified", "not reported"),
+        ),
+        "foreign_born": says("Born abroad", "", "विदेश में जन्म", categories=_YES_NO),
+        "hearing_difficulty": says(
+            "Difficulty hearing", "Deaf, or serious difficulty hearing.", "सुनने में कठिनाई", categories=_YES_NO
+        ),
         "vision_difficulty": says(
-            "Difficulty seeing", "Blind, or serious difficulty seeing even with glasses.", "देखने में कठिनाई"
+            "Difficulty seeing",
+            "Blind, or serious difficulty seeing even with glasses.",
+            "देखने में कठिनाई",
+            categories=_YES_NO,
         ),
         "cognitive_difficulty": says(
-            "Difficulty concentrating", "Serious difficulty remembering or deciding. Not asked under five."
+            "Difficulty concentrating",
+            "Serious difficulty remembering or deciding. Not asked under five.",
+            categories=(*_YES_NO, "not asked"),
         ),
     },
     target=Target(

@@ -109,6 +109,9 @@ class Seeding:
         for file in self.files:
             self._step(_("Looking for drift in %(file)s") % {"file": file.name})
             watching.check(file, self.now)
+        for each in self.stories:
+            self._step(_("Looking at %(model)s as it is now") % {"model": each.paper.name})
+            watching.check_now(each.paper)
 
     @transaction.atomic
     def _complete(self) -> None:
@@ -131,7 +134,7 @@ class Seeding:
 
     def _count_steps(self) -> int:
         versions = sum(len(each.releases) for each in self.stories)
-        return 2 + 2 * versions + 3 * len(self.files)
+        return 2 + 2 * versions + 3 * len(self.files) + len(self.stories)
 
     def _step(self, text: str) -> None:
         self._write("running", text)
