@@ -79,6 +79,9 @@ class Service:
         }
 
 
+Steps = list[tuple[datetime, Service]]
+
+
 def hour_of(at: datetime) -> datetime:
     return at.astimezone(UTC).replace(minute=0, second=0, microsecond=0)
 
@@ -138,9 +141,19 @@ def service(model: RegisteredModel, environment: str, window: Window) -> Service
     return _add_up(_service_parts(model, environment, window))
 
 
-def service_over_time(
-    model: RegisteredModel, environment: str, window: Window, points: int = 60
-) -> list[tuple[datetime, Service]]:
+def service_of(steps: Steps) -> Service:
+    """All steps together."""
+    total = Service()
+    for _at, step in steps:
+        total.rows += step.rows
+        total.batch_rows += step.batch_rows
+        total.requests += step.requests
+        total.errors = latency.merge([total.errors, step.errors])
+        total.latencies = latency.merge([total.latencies, step.latencies])
+    return total
+
+
+def service_over_time(model: RegisteredModel, environment: str, window: Window, points: int = 60) -> Steps:
     """The window in steps of equal length, at most `points` of them; a step without calls is there, and empty."""
     step = _step(window.length, points)
     size = max(1, -(-window.length // step))

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 from monitoring import actions, charts, figures, windows, words
 from monitoring.charts import Chart
 from monitoring.models import State, Verdict
-from monitoring.windows import Window
+from monitoring.windows import Service, Steps, Window
 from portal.csp import chart_page
 from portal.forms.monitoring import MonitoringForm
 from portal.views.acts import attempt
@@ -136,8 +136,8 @@ def model_health(request: HttpRequest, slug: str) -> HttpResponse:
     period = period if period in PERIODS else "week"
     window = Window.up_to(timezone.now(), PERIODS[period])
     before = Window(window.start - window.length, window.start)
-    total = windows.service(model, environment, window)
     steps = windows.service_over_time(model, environment, window)
+    total = windows.service_of(steps)
     verdict = Verdict.objects.of(model, environment).newest()
     context = model_page(request, model, "health")
     context |= {
@@ -156,7 +156,7 @@ def model_health(request: HttpRequest, slug: str) -> HttpResponse:
         "sparks": _sparks(steps),
         "charts": [
             chart
-            for chart in _service_charts(model, environment, window)
+            for chart in _service_charts(model, environment, steps, total)
             if total.requests or chart.name == "rows"
         ],
         "errors": sorted(total.errors.items(), key=lambda item: -item[1]),
@@ -166,9 +166,7 @@ def model_health(request: HttpRequest, slug: str) -> HttpResponse:
     return render(request, "monitoring/health.html", context)
 
 
-def _service_charts(model: RegisteredModel, environment: str, window: Window) -> list[Chart]:
-    steps = windows.service_over_time(model, environment, window)
-    total = windows.service(model, environment, window)
+def _service_charts(model: RegisteredModel, environment: str, steps: Steps, total: Service) -> list[Chart]:
     markers = charts.release_markers(model, environment)
     return [
         charts.requests(steps, markers),
@@ -177,7 +175,7 @@ def _service_charts(model: RegisteredModel, environment: str, window: Window) ->
     ]
 
 
-def _sparks(steps: Sequence[tuple[datetime, windows.Service]]) -> dict[str, str]:
+def _sparks(steps: Steps) -> dict[str, str]:
     rows = [each.to_json() for _at, each in steps]
     errors = [row["failed"] / row["requests"] if row["requests"] else None for row in rows]
     return {
@@ -191,7 +189,9 @@ def _sparks(steps: Sequence[tuple[datetime, windows.Service]]) -> dict[str, str]
 def health_csv(request: HttpRequest, slug: str, name: str) -> HttpResponse:
     model = get_model(request, slug)
     window = Window.up_to(timezone.now(), PERIODS.get(request.GET.get("period", ""), PERIODS["week"]))
-    return _csv(_service_charts(model, _environment(request), window), name, slug)
+    environment = _environment(request)
+    steps = windows.service_over_time(model, environment, window)
+    return _csv(_service_charts(model, environment, steps, windows.service_of(steps)), name, slug)
 
 
 # ---------------------------------------------------------------------------------------------- drift
