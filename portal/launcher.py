@@ -25,7 +25,8 @@ from typing import IO, Any
 TIE = """
 import ctypes, os, signal, sys
 PR_SET_PDEATHSIG = 1
-ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+if sys.platform == "linux":  # elsewhere only an orderly end takes the children along
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 if os.getppid() == int(sys.argv[1]):  # else the parent died before we could ask to be told
     os.execv(sys.argv[2], sys.argv[2:])
 """
