@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import number_format
 from django.utils.functional import Promise
-from django.utils.html import format_html
+from django.utils.html import escape, format_html
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import get_language, ngettext
 from django.utils.translation import gettext as _
@@ -370,7 +371,9 @@ def metric_name(name: str) -> str:
 def figures(pairs: Any) -> list[tuple[str, float]]:
     """The first four plain numbers of a set of metrics."""
     return [
-        (name, value) for name, value in pairs if isinstance(value, int | float) and not isinstance(value, bool)
+        (name, value)
+        for name, value in pairs
+        if isinstance(value, int | float) and not isinstance(value, bool)
     ][:4]
 
 
@@ -380,10 +383,40 @@ def measured(version: Any, name: str) -> object:
     return version.measured_metrics.get(name, version.declared_metrics.get(name))
 
 
+_STRONG = re.compile(r"\*\*(.+?)\*\*")
+_CODE = re.compile(r"`([^`]+)`")
+
+
+@register.filter
+def card_text(text: str) -> SafeString:
+    """The little Markdown that model cards are written in: headings, lists, **strong** and `code`.
+
+    Everything is escaped first; no link and no tag of the author's gets through.
+    """
+    html: list[str] = []
+    for block in re.split(r"\n\s*\n", str(text).replace("\r\n", "\n").strip()):
+        lines = [line.strip() for line in block.split("\n")]
+        while lines and lines[0].startswith("#"):
+            html.append(f"<h3>{_inline(lines.pop(0).lstrip('# '))}</h3>")
+        if lines and all(line.startswith(("- ", "* ")) for line in lines):
+            html.append(
+                f'<ul class="bullets">{"".join(f"<li>{_inline(line[2:])}</li>" for line in lines)}</ul>'
+            )
+        elif lines:
+            html.append(f"<p>{'<br>'.join(map(_inline, lines))}</p>")
+    return mark_safe("\n".join(html))  # noqa: S308 - escaped in _inline
+
+
+def _inline(text: str) -> str:
+    return _CODE.sub(r"<code>\1</code>", _STRONG.sub(r"<strong>\1</strong>", escape(text)))
+
+
 _CHECKS = {
     "hash": lazy("The stored bytes are what was uploaded"),
     "format": lazy("The file is of a known format"),
     "policy": lazy("It imports nothing but estimator code"),
+    "inventory": lazy("It uses only names that were reviewed"),
+    "environment": lazy("It was made with the versions that answer here"),
     "load": lazy("It loads in the sandbox"),
     "schema": lazy("The schema fits the reference data"),
     "predict": lazy("It answers 100 reference rows"),

@@ -69,3 +69,18 @@ def test_a_state_without_a_word_is_still_shown():
     html = Template("{% load portal_tags %}{% badge state %}").render(Context({"state": "<odd>"}))
 
     assert "&lt;odd&gt;" in html
+
+
+def test_a_card_is_read_as_headings_lists_and_paragraphs():
+    html = tags.card_text("## Purpose\nPlans **interviews**.\n\n- not for `hiring`\n- not for credit")
+
+    assert "<h3>Purpose</h3>" in html
+    assert "<p>Plans <strong>interviews</strong>.</p>" in html
+    assert "<li>not for <code>hiring</code></li>" in html
+
+
+def test_a_card_cannot_bring_a_tag_of_its_own():
+    html = tags.card_text("# <script>alert(1)</script>\n**<img src=x onerror=alert(1)>**")
+
+    assert "<script" not in html
+    assert "<img" not in html
