@@ -340,11 +340,7 @@ def start_checks(version: ModelVersion, *, actor: Any) -> ModelVersion:
     permissions.require_role(permissions.can_upload(actor, version.model), Role.AUTHOR)
     version.refresh_from_db(fields=["state", "schema"])
     if not version.schema.get("fields"):
-        raise _invalid(
-            "schema",
-            "missing",
-            _("Give reference data, or a schema, so that the inputs have names and types."),
-        )
+        raise _no_schema()
     moved = ModelVersion.objects.filter(pk=version.pk).move(
         old=[State.DRAFT, State.CHECKS_FAILED], new=State.CHECKING, checks_started_at=timezone.now()
     )

@@ -1,14 +1,32 @@
 """What lists may be asked for: named fields only, never a path into other tables."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 import django_filters
+from django.core.exceptions import ValidationError
 from django.db.models import Q, QuerySet
+from django_filters.fields import IsoDateTimeField
 
 from registry.audit import Action
 from registry.models import AuditEvent, ReleaseRequest
 
 CHANNELS = ("page", "admin", "api", "command", "task", "system")
+
+
+class InstantField(IsoDateTimeField):
+    """An instant that exists in UTC too: the last day of the calendar has hours that do not."""
+
+    def to_python(self, value: Any) -> datetime | None:
+        found = super().to_python(value)
+        try:
+            return found.astimezone(UTC) if found else None
+        except OverflowError as exc:
+            raise ValidationError(self.error_messages["invalid"], code="invalid") from exc
+
+
+class InstantFilter(django_filters.IsoDateTimeFilter):
+    field_class = InstantField
 
 
 class RequestFilter(django_filters.FilterSet):
@@ -32,8 +50,8 @@ class AuditFilter(django_filters.FilterSet):
     model = django_filters.CharFilter("model_slug")
     result = django_filters.ChoiceFilter(choices=AuditEvent.Result.choices)
     channel = django_filters.ChoiceFilter(choices=[(name, name) for name in CHANNELS])
-    since = django_filters.IsoDateTimeFilter("at", lookup_expr="gte")
-    until = django_filters.IsoDateTimeFilter("at", lookup_expr="lte")
+    since = InstantFilter("at", lookup_expr="gte")
+    until = InstantFilter("at", lookup_expr="lte")
     request_id = django_filters.CharFilter()
     target = django_filters.CharFilter("target_id")
 
