@@ -16,6 +16,7 @@ from django.db import connection, connections
 from django.db.migrations.executor import MigrationExecutor
 
 from inference import heartbeats
+from inference.modeld import address as modeld
 from portal import first_steps, units
 from portal.launcher import CannotStart, Child, Claim, Family, Unit, free_port, say
 
@@ -244,12 +245,11 @@ class Start:
 
 
 def _modeld_listens() -> bool:
-    with socket.socket(socket.AF_UNIX) as probe:
-        try:
-            probe.connect(settings.MODELGATE_MODELD_SOCKET)
-        except OSError:
-            return False
-        return True
+    try:
+        modeld.connect(Path(settings.MODELGATE_MODELD_SOCKET), timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def _hosts(host: str) -> list[str]:
