@@ -329,7 +329,11 @@ def match_columns(
 
     `mapping` says by hand: name of the field → name of the column.
     """
-    errors: list[FieldError] = []
+    errors = [
+        FieldError(field=name, code="unknown_field", expected=", ".join(schema.names))
+        for name in mapping or {}
+        if name not in schema.names
+    ]
     found: dict[str, int] = {}
     for each in schema.fields:
         wanted = (mapping or {}).get(each.name, each.name)
@@ -342,6 +346,12 @@ def match_columns(
             )
         elif each.required or each.name in (mapping or {}):
             errors.append(FieldError(field=each.name, code="missing_column", expected=wanted))
+    used = Counter(found.values())
+    errors += [
+        FieldError(field=name, code="shared_column", value=header[position])
+        for name, position in found.items()
+        if used[position] > 1
+    ]
     if errors:
         raise _unmatched(errors)
     return found
@@ -353,13 +363,14 @@ def _positions(header: Sequence[str], wanted: str) -> list[int]:
 
 
 def _unmatched(errors: list[FieldError]) -> Invalid:
-    missing = [each["field"] for each in errors if each["code"] == "missing_column"]
-    ambiguous = [each["field"] for each in errors if each["code"] == "ambiguous_column"]
-    sentences = []
-    if missing:
-        sentences.append(_("Missing: %(names)s.") % {"names": ", ".join(missing)})
-    if ambiguous:
-        sentences.append(_("More than one column fits: %(names)s.") % {"names": ", ".join(ambiguous)})
+    said = {
+        "missing_column": _("Missing: %(names)s."),
+        "ambiguous_column": _("More than one column fits: %(names)s."),
+        "shared_column": _("One column cannot serve several fields: %(names)s."),
+        "unknown_field": _("The model has no such field: %(names)s."),
+    }
+    named = {code: [each["field"] for each in errors if each["code"] == code] for code in said}
+    sentences = [said[code] % {"names": ", ".join(names)} for code, names in named.items() if names]
     return Invalid(
         " ".join(sentences),
         code=errors[0]["code"],

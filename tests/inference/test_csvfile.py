@@ -175,6 +175,15 @@ def test_all_that_is_missing_or_ambiguous_is_told_at_once() -> None:
     assert refusal.value.code == "ambiguous_column"
 
 
+def test_a_mapping_names_real_fields_and_each_column_once() -> None:
+    schema = Schema.from_json(SCHEMA)
+    with pytest.raises(Invalid, match="no such field: years") as refusal:
+        csvfile.match_columns(["age", "city"], schema, {"years": "age"})
+    assert refusal.value.code == "unknown_field"
+    with pytest.raises(Invalid, match="several fields: age, income"):
+        csvfile.match_columns(["age", "city"], schema, {"income": "age"})
+
+
 CELLS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00\r"), max_size=12)
 
 
