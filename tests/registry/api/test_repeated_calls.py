@@ -1,16 +1,19 @@
 """The same call sent twice is acted on once."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from registry import idempotency
 from registry.actions import catalog
-from registry.models import ApiKey, Dataset, IdempotencyRecord, RegisteredModel, User
-from tests.api import Program, ok, problem, program
-from tests.factories import create_model
+from registry.models import ApiKey, Dataset, IdempotencyRecord, RegisteredModel, Role, User
+from tests.api import Program, create_key, ok, problem, program
+from tests.factories import create_model, create_user
 
 BODY = {"slug": "loans", "name": "Loans", "task": "classification"}
 CSV = b"age,repaid\n30,yes\n40,no\n"
@@ -107,3 +110,24 @@ def test_a_fault_of_ours_leaves_the_key_taken(caller: Program, monkeypatch: pyte
 
 def test_a_key_of_any_length_is_no_key(caller: Program) -> None:
     problem(caller.post("/models/", BODY, Idempotency_Key="x" * 201), 422, "idempotency_key_too_long")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_calls_at_once_one_acts() -> None:
+    key = create_key(create_user(email="author@example.com", roles=[Role.AUTHOR]))
+    together = threading.Barrier(2)
+
+    def call(_number: int) -> int:
+        try:
+            together.wait(10)
+            answer = Program(key).post("/models/", BODY, Idempotency_Key="one")
+            return int(answer.status_code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as threads:
+        statuses = sorted(threads.map(call, range(2)))
+
+    # The second is told to wait, or that it was done: it depends on how far the first one was.
+    assert statuses in ([201, 201], [201, 409])
+    assert RegisteredModel.objects.count() == 1
