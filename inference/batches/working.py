@@ -32,6 +32,7 @@ State = BatchJob.State
 TURN_SECONDS = 8.0
 #: A chunk that failed so often fails the job; one that lost its worker so often too.
 MAX_FAILURES, MAX_TRIES = 4, 20
+MODEL_SERVICE_AWAY = "model_service_away"
 
 
 class Stopped(Exception):
@@ -110,6 +111,10 @@ def _attempt(chunk: BatchChunk, job: BatchJob, runner: FreshRunner) -> bool:
         logger.warning(
             "batch_chunk_failed", job=job.public_id, chunk=chunk.index, code=error.code, detail=error.detail
         )
+        if error.code == MODEL_SERVICE_AWAY:
+            # Nobody's fault here: the job waits, and the tick asks again, until the service is back.
+            _give_back(chunk, error=str(error), tries=F("tries") - 1)
+            return False
         return _failed(chunk, str(error), transient=isinstance(error, runners.ModelUnavailable))
     except Exception as error:
         logger.exception("batch_chunk_failed", job=job.public_id, chunk=chunk.index)

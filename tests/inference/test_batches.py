@@ -10,6 +10,7 @@ from inference import batches, ports
 from inference.batches import files, working
 from inference.models import BatchChunk, BatchJob
 from inference.ports import CallBatch
+from inference.runners import ModelUnavailable
 from registry import storage
 from registry.errors import Forbidden, Invalid, NothingServing, Refused, TooLarge, Unreadable
 from registry.models import AuditEvent, Release, User
@@ -357,3 +358,17 @@ def test_a_row_on_which_the_model_fails_costs_that_row_only(
     assert [(group["code"], group["count"]) for group in job.problems] == [("model_failed", 5)]
     rows = result_rows(job)
     assert len(rows) == 300 and {row["age"] for row in rows if row["row_status"] == "invalid"} == {"33"}
+
+
+def test_a_job_waits_while_the_model_service_is_away(
+    release: Release, business: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    away = ModelUnavailable("The model service does not answer.", code="model_service_away")
+    runner = use_runner(monkeypatch, PlainRunner(fail=away))
+    job = start(release, business)
+    for _attempt in range(working.MAX_TRIES + 5):
+        finish(job)
+    assert (job.state, job.scored) == (State.RUNNING, 0)
+
+    runner.fail = None
+    assert finish(job).state == State.SUCCEEDED
