@@ -111,7 +111,7 @@ def test_the_ticks_stop_asking_once_an_answer_was_seen(operator, business, clien
     roll_back(client, model)
     current = Release.objects.current(model)
     url = reverse("release-ticks", args=[model.slug, current.number])
-    assert "waiting for the first answer from v1" in client.get(url).content.decode()
+    assert "Waiting for the first answer from v1" in client.get(url).content.decode()
 
     Prediction.objects.create(
         public_id="p_test", model=model, version=current.version, release=current, environment="production",
@@ -121,6 +121,18 @@ def test_the_ticks_stop_asking_once_an_answer_was_seen(operator, business, clien
     html = client.get(url).content.decode()
     assert "First answer from v1 seen" in html
     assert "hx-get" not in html
+
+
+def test_after_going_back_the_button_offers_a_step_further_and_undo_the_way_forth(operator, client, model):
+    factories.create_release(version=factories.create_version(model=model))
+    client.force_login(operator)
+    roll_back(client, model, to=2, expect=3)
+
+    page = client.get(page_of(model))
+
+    assert page.context["default_choice"].version.number == 1
+    assert "Undo (go back to v3)…" in page.content.decode()
+    assert "Rolled back</span>" in page.content.decode()
 
 
 def test_the_freeze_is_lifted_with_a_reason(operator, client, model):

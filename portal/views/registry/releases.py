@@ -3,6 +3,7 @@
 import logging
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 from typing import Any
 
 from django.contrib import messages
@@ -30,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 PER_PAGE = 50
 _LOOK_BACK = timedelta(days=7)
+_QUIET_AFTER = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,7 @@ def _release_page(
         "environment": environment,
         "timeline": timeline,
         "release_approvers": approvers_of(timeline),
+        "replaced": _replaced(timeline),
         "current": timeline[0] if timeline else None,
         "fresh": _fresh(request, timeline),
         "freeze_form": ReasonForm(prefix="freeze"),
@@ -131,16 +134,20 @@ def _choices(
         "choices": choices,
         "others": [target for target in preview.targets if not target.is_eligible],
         "by_version": {choice.version.pk: choice for choice in choices},
-        "default_choice": next(
-            (
-                choice
-                for choice in choices
-                if preview.target and choice.version.pk == preview.target.version.pk
-            ),
-            None,
-        ),
+        "default_choice": _earlier(preview.current, choices),
         "pinned": BatchJob.objects.filter(release=preview.current, state__in=["queued", "running"]).count(),
     }
+
+
+def _earlier(current: Release, choices: list[Choice]) -> Choice | None:
+    """What the button above the timeline offers: a step further back, never forth again."""
+    origin = current.restores or current
+    return next((choice for choice in choices if choice.then.number < origin.number), None)
+
+
+def _replaced(timeline: list[Release]) -> set[int]:
+    """The releases that somebody rolled back from."""
+    return {older.pk for newer, older in pairwise(timeline) if newer.kind != Release.Kind.RELEASE}
 
 
 def _choice(
@@ -247,6 +254,7 @@ def release_ticks(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         "environment": environment,
         "is_current": current is not None and current.pk == release.pk,
         "first": first,
+        "is_quiet": first is None and timezone.now() - release.created_at > _QUIET_AFTER,
     }
     return render(request, "registry/_release_ticks.html", context)
 
