@@ -95,9 +95,7 @@ class UserAdmin(PanelAdmin):
     change_form_template = "admin/user.html"
 
     def page(self, request: HttpRequest, found: User) -> HttpResponse:
-        form = RolesForm(
-            request.POST if request.method == "POST" else None, initial=membership(found)
-        )
+        form = RolesForm(request.POST if request.method == "POST" else None, initial=membership(found))
         if request.method == "POST" and save_roles(request, found, form):
             messages.success(request, _("Roles and teams of %(user)s are saved.") % {"user": found})
             return redirect(self.here(found))
