@@ -296,7 +296,7 @@ CELERY_BEAT_SCHEDULE = {"tick": {"task": "portal.tasks.tick", "schedule": 15.0, 
 # The API
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": ["portal.api.KeyAuthentication", "portal.api.SessionAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["portal.api.IsAuthenticated", "registry.api.access.KeyAllows"],
+    "DEFAULT_PERMISSION_CLASSES": ["portal.api.IsAuthenticated", "registry.api.access.MayCall"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["portal.api.StrictJSONParser", "portal.api.UploadParser"],
     "DEFAULT_PAGINATION_CLASS": "portal.api.Pagination",
@@ -312,7 +312,7 @@ SPECTACULAR_SETTINGS = {
     "VERSION": "1",
     "DESCRIPTION": "Everything that a page does, through the same verbs and permissions.",
     "SERVE_INCLUDE_SCHEMA": False,
-    "SERVE_PERMISSIONS": ["portal.api.IsAuthenticated", "registry.api.access.KeyAllows"],
+    "SERVE_PERMISSIONS": ["portal.api.IsAuthenticated", "registry.api.access.MayCall"],
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENUM_NAME_OVERRIDES": {

@@ -1,4 +1,4 @@
-"""What a key opens: its actions and its models. A view that names no action opens to no key."""
+"""Who may call what: a view that names no action opens to nobody."""
 
 from typing import Any
 
@@ -9,23 +9,26 @@ from rest_framework.request import Request
 
 from registry import permissions
 from registry.errors import Forbidden
-from registry.models import ApiKey, RegisteredModel
+from registry.models import ApiKey, KeyAction, RegisteredModel, Role
 
 #: For the few calls that every valid key may make.
 ANY_KEY = "any"
 
 
-class KeyAllows(BasePermission):
-    """The key that was shown must carry the action that the view declares for this method."""
+class MayCall(BasePermission):
+    """Each view names an action for each method: the key must carry it, and the caller's roles must allow it.
+
+    This is the coarse door, before anything is looked up or read; the verbs decide about the thing itself.
+    """
 
     def has_permission(self, request: Request, view: Any) -> bool:
-        key = key_of(request)
-        if key is None or request.method not in view.allowed_methods:  # the latter ends as 405
+        if request.method not in view.allowed_methods:  # ends as 405
             return True
         actions = actions_of(view, str(request.method))
         if ANY_KEY in actions:
             return True
-        carried = [action for action in actions if key.allows(action)]
+        key = key_of(request)
+        carried = [action for action in actions if key is None or key.allows(action)]
         if not carried:
             raise Forbidden(
                 _("This key does not carry the action “%(action)s”.") % {"action": "” / “".join(actions)},
@@ -33,16 +36,24 @@ class KeyAllows(BasePermission):
                 fix=_("Use a key with that action."),
             )
         if not any(permissions.can_use_key_action(request.user, action) for action in carried):
-            raise Forbidden(
-                _("The owner of this key has no role that allows “%(action)s”.") % {"action": carried[0]},
-                code="key_owner_role_missing",
-                fix=_("An administrator can give them the role."),
-            )
+            raise _role_missing(request.user, carried)
         return True
 
 
+def _role_missing(user: Any, actions: list[str]) -> Forbidden:
+    if user.is_service and actions == [KeyAction.APPROVE]:
+        return Forbidden(_("Only a person may approve, never a service account."), code="service")
+    needed = set().union(*(permissions.KEY_NEEDS[action] for action in actions))
+    names = ", ".join(f"“{role.label}”" for role in Role if role in needed)
+    return Forbidden(
+        _("This needs one of these roles: %(names)s.") % {"names": names},
+        code="role_missing",
+        fix=_("An administrator can give it to you."),
+    )
+
+
 def actions_of(view: Any, method: str) -> tuple[str, ...]:
-    """What a key needs for this method of the view: one of these."""
+    """What a call of this method needs: one of these."""
     declared = getattr(view, "key_action", ())
     if isinstance(declared, dict):
         declared = declared.get("GET" if method in ("HEAD", "OPTIONS") else method, ())

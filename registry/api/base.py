@@ -41,7 +41,8 @@ class _Replayed(Exception):
 class Endpoint(GenericAPIView):
     """A view of the API.
 
-    `key_action` names what a key must carry, for all methods or by method; without it no key gets in.
+    `key_action` names what a call needs (an action that a key carries and that roles allow), for all methods or by
+    method; without it nobody gets in.
     `attempts` names, by method, the act that a refusal is recorded as.
     """
 

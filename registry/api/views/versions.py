@@ -101,7 +101,7 @@ class VersionAdmit(Versions):
 
 
 class VersionRetire(Versions):
-    key_action = "release"
+    key_action = ("release", "upload")  # an operator, or an author who owns the model
     attempts = {"POST": Action.VERSION_RETIRED}
 
     @extend_schema(request=ReasonBody, responses=VersionSerializer)

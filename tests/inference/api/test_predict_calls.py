@@ -197,7 +197,7 @@ def test_a_model_that_fails_is_no_trace(
 
 
 def test_auditors_do_not_predict(auditor: User, release: Release) -> None:
-    problem(program(auditor).post(PREDICT, {"inputs": row()}), 403, "key_owner_role_missing")
+    problem(program(auditor).post(PREDICT, {"inputs": row()}), 403, "role_missing")
 
 
 def test_a_prediction_can_be_read_as_soon_as_it_was_answered(

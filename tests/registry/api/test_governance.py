@@ -79,7 +79,7 @@ def test_an_author_does_not_decide_on_their_own(
 def test_a_superuser_without_the_role_does_not_decide(asked: ReleaseRequest) -> None:
     admin = create_user(roles=[Role.ADMIN], is_superuser=True)
 
-    problem(program(admin).post(f"/requests/{asked.public_id}/approve/"), 403, "key_owner_role_missing")
+    problem(program(admin).post(f"/requests/{asked.public_id}/approve/"), 403, "role_missing")
 
     assert AuditEvent.objects.get().target_id == asked.public_id
 
