@@ -232,7 +232,7 @@ def check_metrics(case: Case) -> Outcome:
     if wrong:
         raise Problem(
             _(
-                "Declared and measured differ on the %(role)s data: %(figures)s. Correct the figures, or give the "
+                "Declared and measured figures differ on the %(role)s: %(figures)s. Correct the figures, or give the "
                 "evaluation data that they were measured on."
             )
             % {"role": dataset.get_role_display().lower(), "figures": ", ".join(wrong)},
