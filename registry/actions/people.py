@@ -85,7 +85,9 @@ def set_groups(user: User, names: Iterable[str], *, actor: Any) -> None:
     if wanted == held:
         return
     user.groups.set([Group.objects.get_or_create(name=name)[0] for name in sorted(wanted)])
-    audit.record(Action.USER_GROUPS_CHANGED, target=user, actor=actor, before=sorted(held), after=sorted(wanted))
+    audit.record(
+        Action.USER_GROUPS_CHANGED, target=user, actor=actor, before=sorted(held), after=sorted(wanted)
+    )
 
 
 @transaction.atomic
