@@ -302,7 +302,7 @@ WINE = Paper(
             },
         ),
         Example(
-            name="Deep in colour",
+            name="Poor in flavonoids",
             inputs={
                 "alcohol": 12.86, "malic_acid": 1.35, "ash": 2.32, "alcalinity_of_ash": 18, "magnesium": 122,
                 "total_phenols": 1.51, "flavanoids": 1.25, "nonflavanoid_phenols": 0.21, "proanthocyanins": 0.94,

@@ -237,7 +237,7 @@ def test_it_goes_on_wherever_it_was_stopped_and_happens_once(inline_worker: None
         "jobs": {"succeeded": 9},
         "rows": 6 * 500 + 500 + 110 + 54 + 3 * traffic.QUESTIONS,
         "predictions": 3 * traffic.QUESTIONS,
-        "outcomes": 4 * 460 + 350 + 175 + 300 + 110 + 54,
+        "outcomes": 4 * 460 + 350 + 175 + 300 + 110 + 54 + traffic.ANSWERED,
         "older verdicts": 5 + 2,
         "seeded": 1,
     }
