@@ -164,7 +164,7 @@ def _job_context(request: HttpRequest, job: BatchJob) -> dict[str, Any]:
         "can_read": can_read,
         "first_id": batches.prediction_id(job, 0),
         "serving": now_serving if now_serving and now_serving.version_id != job.version_id else None,
-        "step": 100 if job.is_finished else job.percent // STEP * STEP,
+        "step": 100 if job.is_finished else min(75, job.percent // STEP * STEP),  # the last word is the state
         "announce": False,
     }
 
