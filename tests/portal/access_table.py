@@ -10,6 +10,8 @@ from typing import Any
 
 from django.urls import reverse
 
+from tests.portal.access_api import API_NAMES, API_TABLE
+
 #: What each argument of an address is called in `World.names`, for addresses where its own name does not say.
 OTHER_NAMES = {
     "approval-detail": {"public_id": "request"},
@@ -26,6 +28,7 @@ OTHER_NAMES = {
     "person-active": {"pk": "person"},
     "audit-event": {"seq": "event"},
     "release-ticks": {"number": "release"},
+    **API_NAMES,
 }
 BATCH_NAMES = {"public_id": "batch"}
 
@@ -36,4 +39,4 @@ def place(name: str, arguments: list[str], names: Mapping[str, Any]) -> str:
     return reverse(name, kwargs={each: names[others.get(each, each)] for each in arguments})
 
 
-TABLE: dict[tuple[str, str], str] = {}
+TABLE: dict[tuple[str, str], str] = {**API_TABLE}

@@ -95,6 +95,7 @@ def create_world() -> World:
             "person": people["business"].pk,
             "event": AuditEvent.objects.order_by("seq").values_list("seq", flat=True)[0],
             "release": release.number,
+            "nowhere": "nowhere",
             "verified": audit.verify().ok,
         },
     )
