@@ -59,7 +59,9 @@ def env_database(default: dict[str, object]) -> dict[str, object]:
     try:
         parsed: dict[str, object] = _env.db_url_config(url)
     except (environ.ImproperlyConfigured, ValueError, KeyError) as exc:
-        raise ImproperlyConfigured("DATABASE_URL cannot be read; write postgres://user@host:5432/name") from exc
+        raise ImproperlyConfigured(
+            "DATABASE_URL cannot be read; write postgres://user@host:5432/name"
+        ) from exc
     if not str(parsed.get("ENGINE", "")).endswith(("postgresql", "sqlite3")):
         raise ImproperlyConfigured("DATABASE_URL must name PostgreSQL or SQLite")
     return parsed
