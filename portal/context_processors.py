@@ -4,7 +4,7 @@ from typing import NamedTuple, cast
 
 from django.conf import settings
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
@@ -65,7 +65,7 @@ NAVIGATION: list[tuple[str | Promise, list[Item]]] = [
         _("Operate"),
         [
             Item(_("Health"), "activity-heartbeat", "fleet", _WATCHERS),
-            Item(_("Alerts"), "bell", "incident-list", _WATCHERS),
+            Item(_("Drift"), "chart-line", "drift-fleet", _WATCHERS),
             Item(_("Releases"), "rocket", "release-index", _BUILDERS),
         ],
     ),
@@ -93,8 +93,7 @@ _PARTS_OF = {
     "batch-new": "batch-list",
     "prediction": "history",
     "health": "fleet",
-    "drift": "fleet",
-    "drift-fleet": "fleet",
+    "drift": "drift-fleet",
     "roll-back": "release-index",
     "person": "people",
     "person-invite": "people",
@@ -108,19 +107,15 @@ def navigation_for(request: HttpRequest) -> list[Group]:
     groups = []
     for title, items in NAVIGATION:
         links = [_link(request, item) for item in items if item.roles is None or item.roles & roles]
-        if shown := [link for link in links if link is not None]:
-            groups.append(Group(title, shown))
+        if links:
+            groups.append(Group(title, links))
     return groups
 
 
-def _link(request: HttpRequest, item: Item) -> Link | None:
-    try:
-        url = reverse(item.name)
-    except NoReverseMatch:
-        return None
+def _link(request: HttpRequest, item: Item) -> Link:
     match = request.resolver_match
     current = match is not None and (match.view_name == item.name or _belongs(match.view_name, item.name))
-    return Link(item.title, item.icon, url, current, _count(request, item.name))
+    return Link(item.title, item.icon, reverse(item.name), current, _count(request, item.name))
 
 
 def _belongs(view_name: str, item_name: str) -> bool:
