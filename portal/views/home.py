@@ -58,7 +58,11 @@ def home(request: HttpRequest) -> HttpResponse:
 
 def demo_progress(request: HttpRequest) -> HttpResponse:
     """How far the demo is; the home page asks while it is being seeded."""
-    return render(request, "portal/_demo_progress.html", {"demo": progress.read()})
+    demo = progress.read()
+    response = render(request, "portal/_demo_progress.html", {"demo": demo})
+    if demo["state"] == "done":
+        response["HX-Refresh"] = "true"  # there is something to see now
+    return response
 
 
 def _jobs(user: User) -> Any:
