@@ -1,15 +1,17 @@
 """How a page calls a verb: a refusal becomes an error at the form, and an event in the audit log."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django import forms
 from django.db import models
 from django.http import HttpRequest
 
-from registry import audit
+from registry import audit, permissions
 from registry.audit import Action
-from registry.errors import Refused
+from registry.errors import Forbidden, Refused
+from registry.models import Role
 
 Result = TypeVar("Result")
 Verb = Callable[..., Any]
@@ -25,18 +27,41 @@ def attempt(
     *args: Any,
     **kwargs: Any,
 ) -> Result | None:
-    """Call `verb` as this person; None when it refused, and then the form says why."""
+    """Call `verb` as this person; None when it refused, and then the form says why.
+
+    Who may not do this at all gets the page that says so: there was nothing to mend at the form.
+    """
     try:
-        return verb(*args, **kwargs, actor=request.user)
+        with on_the_record(request, action, target):
+            return verb(*args, **kwargs, actor=request.user)
+    except Forbidden:
+        raise
     except Refused as error:
-        audit.record_refusal(action, target=target, actor=request.user, error=error)
         show(error, form)
         return None
+
+
+@contextmanager
+def on_the_record(request: HttpRequest, action: Action, target: models.Model | None) -> Iterator[None]:
+    """A refusal inside is an event of the audit log, whoever shows it afterwards."""
+    try:
+        yield
+    except Refused as error:
+        audit.record_refusal(action, target=target, actor=request.user, error=error)
+        raise
 
 
 def problems(form: forms.BaseForm) -> str:
     """Everything that is wrong with a form, in one line, for a page that does not show the form."""
     return " ".join(str(error) for errors in form.errors.values() for error in errors)
+
+
+def require_role(
+    request: HttpRequest, action: Action, target: models.Model | None, allowed: bool, role: Role
+) -> None:
+    """The door before a form: who lacks the role is told so, whatever the form holds, and it is written down."""
+    with on_the_record(request, action, target):
+        permissions.require_role(allowed, role)
 
 
 def show(error: Refused, form: forms.BaseForm) -> None:

@@ -15,11 +15,11 @@ from inference.batches import downloads, problems, results
 from inference.batches.downloads import Download
 from inference.models import BatchJob
 from portal.forms.batches import BatchForm
-from portal.views.acts import attempt
+from portal.views.acts import attempt, on_the_record
 from portal.views.gates import get_model, person
-from registry import audit, gate, permissions
+from registry import gate, permissions
 from registry.audit import Action
-from registry.errors import Refused
+from registry.errors import Forbidden, Refused
 from registry.models import PRODUCTION, RegisteredModel, Release
 
 PER_PAGE = 50
@@ -206,9 +206,11 @@ def _act(request: HttpRequest, public_id: str, action: Action, verb: Any, said: 
     """Call a verb on a job and go back to its page, which says what came of it."""
     job = _get_job(request, public_id)
     try:
-        verb(job, actor=request.user)
+        with on_the_record(request, action, job):
+            verb(job, actor=request.user)
+    except Forbidden:
+        raise
     except Refused as error:
-        audit.record_refusal(action, target=job, actor=request.user, error=error)
         messages.error(request, str(error))
     else:
         messages.success(request, said)

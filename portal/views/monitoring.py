@@ -22,9 +22,9 @@ from monitoring.models import State, Verdict
 from monitoring.windows import Service, Steps, Window
 from portal.csp import chart_page
 from portal.forms.monitoring import MonitoringForm
-from portal.views.acts import attempt
+from portal.views.acts import attempt, on_the_record
 from portal.views.gates import get_model, model_page, serving
-from registry import audit, permissions
+from registry import permissions
 from registry.audit import Action
 from registry.errors import Refused
 from registry.models import PRODUCTION, Environment, RegisteredModel, Release, Role
@@ -251,9 +251,9 @@ def check_now(request: HttpRequest, slug: str) -> HttpResponse:
     model = get_model(request, slug)
     permissions.require_role(permissions.can_set_monitoring(request.user, model), Role.OPERATOR)
     try:
-        verdict = actions.run_check(model, _environment(request), actor=request.user)
+        with on_the_record(request, Action.CHECK_RUN, model):
+            verdict = actions.run_check(model, _environment(request), actor=request.user)
     except Refused as error:
-        audit.record_refusal(Action.CHECK_RUN, target=model, actor=request.user, error=error)
         messages.error(request, str(error))
     else:
         messages.success(request, _("Checked. %(sentence)s") % {"sentence": words.sentence(verdict)})

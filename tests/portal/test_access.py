@@ -48,12 +48,21 @@ def test_no_address_is_missing_from_the_table() -> None:
     assert listed - set(ADDRESSES) == set()
 
 
+def section_of(name: str) -> str:
+    """Rows are walked in a few sections, each with a world of its own: a world for each row takes minutes."""
+    space = name.split(":", 1)[0] if ":" in name else "page"
+    return f"{space}:{name.split(':')[-1].split('-')[0].split('_')[0]}" if space != "admin" else "admin"
+
+
+SECTIONS = sorted({section_of(name) for name, _method in TABLE})
+
+
 @pytest.mark.django_db
-@pytest.mark.parametrize(("name", "method"), TABLE, ids=[f"{method} {name}" for name, method in TABLE])
-def test_every_visitor_gets_what_the_table_says(name: str, method: str) -> None:
+@pytest.mark.parametrize("section", SECTIONS)
+def test_every_visitor_gets_what_the_table_says(section: str) -> None:
     world = create_world()
-    expected = dict(zip(VISITORS, map(int, TABLE[name, method].split()), strict=True))
+    rows = {row: expected for row, expected in TABLE.items() if section_of(row[0]) == section}
 
-    got = {visitor: visit(world, visitor, name, method) for visitor in VISITORS}
+    got = {row: " ".join(str(visit(world, visitor, *row)) for visitor in VISITORS) for row in rows}
 
-    assert got == expected
+    assert got == rows

@@ -62,7 +62,7 @@ def test_the_one_who_asked_sees_a_sentence_and_cannot_decide(author, client, pla
 
     refused = client.post(place(request), {"verdict": "approve"})
     request.refresh_from_db()
-    assert (refused.status_code, request.state) == (422, "waiting")
+    assert (refused.status_code, request.state) == (403, "waiting")
     assert AuditEvent.objects.get(action="request.approved").result == "refused"
 
 

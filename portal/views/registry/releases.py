@@ -17,7 +17,7 @@ from django.views.decorators.http import require_POST
 from inference.models import BatchJob, Prediction
 from portal.forms.registry import ReasonForm, ReleaseForm, RollbackForm
 from portal.templatetags.portal_tags import count, duration, percent
-from portal.views.acts import attempt, problems
+from portal.views.acts import attempt, problems, require_role
 from portal.views.gates import approvers_of, get_model, get_version, model_page, person, service_of
 from portal.views.registry.approvals import schema_changes
 from portal.views.registry.versions import metrics_of
@@ -208,6 +208,8 @@ def _milliseconds(service: dict[str, Any]) -> str:
 def roll_back(request: HttpRequest, slug: str) -> HttpResponse:
     """Two clicks and a reason. Needs neither Celery nor the model service."""
     model = get_model(request, slug)
+    may = permissions.can_roll_back(request.user, model)
+    require_role(request, Action.RELEASE_ROLLED_BACK, model, may, Role.OPERATOR)
     environment = _environment(request)
     to = int(request.POST["to"]) if request.POST.get("to", "").isdigit() else 0
     form = RollbackForm(request.POST, needs_tick=_needs_tick(model, environment, to), auto_id=f"id_v{to}_%s")
@@ -262,6 +264,8 @@ def release_ticks(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 @require_POST
 def unfreeze(request: HttpRequest, slug: str) -> HttpResponse:
     model = get_model(request, slug)
+    may = permissions.can_release(request.user, model)
+    require_role(request, Action.FREEZE_LIFTED, model, may, Role.OPERATOR)
     environment = _environment(request)
     form = ReasonForm(request.POST, prefix="freeze")
     done = None

@@ -20,13 +20,12 @@ from portal.forms.registry import (
     schema_initial,
     target_initial,
 )
-from portal.views.acts import attempt, problems
+from portal.views.acts import attempt, on_the_record, problems, require_role
 from portal.views.gates import get_model, get_version, model_page, person
 from portal.views.registry import states
 from registry import artifacts, audit, permissions
 from registry.actions import approvals, catalog
 from registry.audit import Action
-from registry.errors import Refused
 from registry.models import AuditEvent, Dataset, ModelVersion, RegisteredModel, Release, Role, User
 
 PER_PAGE = 50
@@ -251,6 +250,8 @@ def version_check(request: HttpRequest, slug: str, number: int) -> HttpResponse:
 @require_POST
 def version_retire(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     version = get_version(request, slug, number)
+    may = permissions.can_retire(request.user, version)
+    require_role(request, Action.VERSION_RETIRED, version, may, Role.OPERATOR)
     form = ReasonForm(request.POST)
     done = None
     if form.is_valid():
@@ -302,12 +303,12 @@ def version_request(request: HttpRequest, slug: str, number: int) -> HttpRespons
 def version_download(request: HttpRequest, slug: str, number: int) -> HttpResponse | FileResponse:
     """The artifact itself, as an attachment; it is written down who took it."""
     version = get_version(request, slug, number)
-    if not permissions.can_download(request.user, version):
-        error = Refused(
-            _("Only authors, approvers and auditors may take the file."), code="needs_author", status=403
+    with on_the_record(request, Action.VERSION_DOWNLOADED, version):
+        permissions.require(
+            permissions.can_download(request.user, version),
+            _("Only authors, approvers and auditors may take the file."),
+            code="needs_author",
         )
-        audit.record_refusal(Action.VERSION_DOWNLOADED, target=version, actor=request.user, error=error)
-        raise error
     with transaction.atomic():
         audit.record(Action.VERSION_DOWNLOADED, target=version, actor=request.user, sha256=version.sha256)
     name = f"{version.model.slug}-v{version.number}.{version.format}"
