@@ -59,6 +59,9 @@ class LoginRequiredMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         if request.user.is_authenticated or request.path.startswith(OPEN_PATHS):
             return self.get_response(request)
+        if request.headers.get("HX-Request"):
+            # A fragment that asks again after the session has ended must not show a login page inside the page.
+            return HttpResponse(status=204, headers={"HX-Refresh": "true"})
         return redirect_to_login(request.get_full_path(), str(settings.LOGIN_URL))
 
 

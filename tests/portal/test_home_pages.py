@@ -138,3 +138,9 @@ def test_a_failed_job_of_mine_needs_me(business):
 
     assert "loans.csv could not be scored" in needs_of(business)
     assert ModelVersion.objects.count() == 1
+
+
+def test_a_fragment_asked_for_after_the_session_ended_reloads_the_page(db, client):
+    response = client.get(reverse("demo-progress"), headers={"HX-Request": "true"})
+
+    assert (response.status_code, response["HX-Refresh"]) == (204, "true")
