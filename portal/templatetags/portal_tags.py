@@ -1,6 +1,5 @@
 """Formatting for templates: icons, badges, times, numbers. Never a query."""
 
-import json
 import math
 import re
 from datetime import datetime
@@ -460,8 +459,3 @@ def flat(mapping: Any) -> list[tuple[str, object]]:
         else:
             lines.append((name, value))
     return lines
-
-
-@register.filter
-def as_json(value: object) -> str:
-    return json.dumps(value, ensure_ascii=False)

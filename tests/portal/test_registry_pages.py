@@ -1,6 +1,10 @@
 """Pages about models and versions: what one sees, and what one can do from there."""
 
 import io
+import json
+import re
+import shlex
+from html import unescape
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -300,3 +304,19 @@ def test_the_first_call_names_this_model_and_its_own_fields(integrator, client):
 
     assert f"/api/v1/models/{version.model.slug}/predict/" in html
     assert "income" in html
+
+
+def test_the_first_call_survives_the_shell_and_python(integrator, client):
+    inputs = {"age": 41, "income": None, "note": "master's \"degree\""}
+    schema = {**factories.SCHEMA, "examples": [{"name": "One", "inputs": inputs}]}
+    version = factories.create_version(schema=schema)
+    factories.create_release(version=version)
+    client.force_login(integrator)
+
+    html = body(client.get(reverse("model-api", args=[version.model.slug])))
+    found = re.findall(r'id="(curl|python)-call">(.*?)</pre>', html, re.DOTALL)
+    calls = {name: unescape(call) for name, call in found}
+
+    assert json.loads(shlex.split(calls["curl"])[-1]) == {"inputs": inputs}
+    assert repr({"inputs": inputs}) in calls["python"]
+    compile(calls["python"], "python-call", "exec")

@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
+from portal import answers
 from portal.forms.registry import DatasetForm, ModelChangeForm, ModelForm
 from portal.views.acts import attempt
 from portal.views.gates import get_model, model_page, serving
@@ -117,5 +118,11 @@ def model_api(request: HttpRequest, slug: str) -> HttpResponse:
     example: dict[str, object] = {}
     if current:
         example = next((e["inputs"] for e in current.version.schema.get("examples", [])), {})
-    context |= {"call": {"inputs": example}, "host": request.build_absolute_uri("/").rstrip("/")}
+    address = request.build_absolute_uri(f"/api/v1/models/{model.slug}/predict/")
+    # As Python writes it: its True and None are not those of JSON.
+    context |= {
+        "address": address,
+        "curl": answers.curl(address, example),
+        "python": repr({"inputs": example}),
+    }
     return render(request, "registry/model_api.html", context)
