@@ -19,6 +19,8 @@ LATEST = timedelta(hours=12)
 #: How many outcomes are known of the latest file, of the one before, and of all older ones: labels come late.
 KNOWN_OUTCOMES = (0.35, 0.70, 0.92)
 OUTCOME_DELAY = timedelta(days=20)
+#: Single questions of each model, and how many of them were answered by life meanwhile.
+QUESTIONS, ANSWERED = 24, 15
 
 
 @dataclass(frozen=True)
@@ -153,7 +155,22 @@ def files(months: int = data.MONTHS) -> Iterator[File]:
         )
     young = data.census_young_adults()
     yield File(papers.EMPLOYMENT, "young_adults_2018.csv", LATEST / 2, young, 2, known=0.6)
-    yield File(
-        papers.DIABETES, "patients_held_back.csv", 3 * LATEST, data.diabetes().evaluation, 1, known=1.0
-    )
-    yield File(papers.WINE, "wines_held_back.csv", 3 * LATEST, data.wine().evaluation, 1, known=1.0)
+    for paper, name in ((papers.DIABETES, "patients.csv"), (papers.WINE, "wines.csv")):
+        rows = _held_back(paper).iloc[QUESTIONS:].reset_index(drop=True)
+        yield File(paper, name, LATEST, rows, 1, known=1.0)
+
+
+def questions() -> list[tuple[Paper, pd.DataFrame]]:
+    """What was asked one by one, on the form."""
+    asked = (papers.WINE, papers.DIABETES, papers.EMPLOYMENT)
+    return [(paper, _held_back(paper).head(QUESTIONS)) for paper in asked]
+
+
+def _held_back(paper: Paper) -> pd.DataFrame:
+    """Rows that the model did not learn from."""
+    tables = {
+        papers.WINE.slug: data.wine,
+        papers.DIABETES.slug: data.diabetes,
+        papers.EMPLOYMENT.slug: data.census,
+    }
+    return tables[paper.slug]().evaluation

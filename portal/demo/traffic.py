@@ -11,13 +11,12 @@ from inference.feedback import give_feedback
 from inference.ids import PREFIX
 from inference.models import BatchJob, Feedback, Prediction
 from portal.demo import data, people, record, story, training
-from portal.demo.papers import DIABETES, EMPLOYMENT, WINE, Paper
+from portal.demo.papers import Paper
 from portal.demo.waiting import wait_for
 
 State = BatchJob.State
 DONE = (State.SUCCEEDED, State.SUCCEEDED_WITH_ERRORS, State.EXPIRED)
 ENDED_BADLY = (State.FAILED, State.CANCELLED, State.REJECTED)
-QUESTIONS, ANSWERED = 24, 15  # single ones of each model; outcomes told by who asked
 
 
 class NotScored(Exception):
@@ -72,18 +71,17 @@ def _plain(actual: object) -> object:
 
 
 def ask_single_questions() -> None:
-    """The business user fills in the form, now and then; some of what came true is known at once."""
-    _ask(WINE, data.wine().evaluation)
-    _ask(DIABETES, data.diabetes().evaluation)
-    _ask(EMPLOYMENT, data.census_months(data.LATER_YEARS[-1])[-1])
+    """The business user fills in the form, now and then; some of what came true is known by now."""
+    for paper, rows in story.questions():
+        _ask(paper, rows)
     log.ingest(wait=True)  # so that the checks count them, and outcomes find them
-    _tell_some(EMPLOYMENT, data.census_months(data.LATER_YEARS[-1])[-1])
+    for paper, rows in story.questions():
+        _tell_some(paper, rows)
 
 
 def _ask(paper: Paper, rows: pd.DataFrame) -> None:
     model, business = record.model_of(paper), people.BUSINESS.user
-    asked = training.inputs(rows.head(QUESTIONS), paper.target.name).to_dict("records")
-    for number, row in enumerate(asked):
+    for number, row in enumerate(training.inputs(rows, paper.target.name).to_dict("records")):
         public_id = _question_id(paper, number)
         if not Prediction.objects.filter(public_id=public_id).exists():
             predictions.predict(model, [row], actor=business, channel="page", ids=[public_id])
@@ -91,9 +89,9 @@ def _ask(paper: Paper, rows: pd.DataFrame) -> None:
 
 def _tell_some(paper: Paper, rows: pd.DataFrame) -> None:
     """Saying the same again changes nothing, so nothing is looked up first."""
+    actual = rows[paper.target.name].head(story.ANSWERED).tolist()
     items = [
-        {"prediction": _question_id(paper, number), "actual": actual}
-        for number, actual in enumerate(rows[paper.target.name].head(ANSWERED))
+        {"prediction": _question_id(paper, number), "actual": each} for number, each in enumerate(actual)
     ]
     give_feedback(items, actor=people.BUSINESS.user)
 

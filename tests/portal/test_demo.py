@@ -14,7 +14,7 @@ from django.utils import timezone
 from inference.models import BatchJob, Feedback, Prediction
 from inference.validation import validate_rows
 from monitoring.models import ProfilePart, Verdict
-from portal.demo import data, papers, people, progress, seeding, story, traffic, training
+from portal.demo import data, papers, people, progress, seeding, story, training
 from portal.demo.training import DIABETES, EMPLOYMENT, WINE, Recipe
 from registry import audit, inspection
 from registry.actions import approvals
@@ -235,10 +235,10 @@ def test_it_goes_on_wherever_it_was_stopped_and_happens_once(inline_worker: None
         ],
         "requests": {"approved": 4, "rejected": 1, "waiting": 1},
         "jobs": {"succeeded": 9},
-        "rows": 6 * 500 + 500 + 110 + 54 + 3 * traffic.QUESTIONS,
-        "predictions": 3 * traffic.QUESTIONS,
-        "outcomes": 4 * 460 + 350 + 175 + 300 + 110 + 54 + traffic.ANSWERED,
-        "older verdicts": 5 + 2,
+        "rows": 6 * 500 + 500 + 110 + 54 + story.QUESTIONS,
+        "predictions": 3 * story.QUESTIONS,
+        "outcomes": 4 * 460 + 350 + 175 + 300 + 86 + 30 + 3 * story.ANSWERED,
+        "older verdicts": 5,
         "seeded": 1,
     }
     _its_record_is_true()
