@@ -5,8 +5,10 @@ The windows on the rest of the record are in `registry.admin`; the site itself i
 
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
+from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect
@@ -23,6 +25,9 @@ from registry import permissions
 from registry.actions import approvals
 from registry.admin import ReadOnlyAdmin
 from registry.models import ReleaseRequest, User
+
+# Teams are kept on the portal's own page, on the record; an address is the person and never edited.
+admin.site.unregister([Group, EmailAddress])
 
 
 class PanelAdmin(ReadOnlyAdmin):
@@ -93,6 +98,9 @@ class UserAdmin(PanelAdmin):
     search_fields = ["email", "name"]
     ordering = ["email"]
     change_form_template = "admin/user.html"
+
+    def may_look(self, user: Any) -> bool:
+        return permissions.can_manage_people(user)
 
     def page(self, request: HttpRequest, found: User) -> HttpResponse:
         form = RolesForm(request.POST if request.method == "POST" else None, initial=membership(found))

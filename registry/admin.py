@@ -20,11 +20,14 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     actions = None
 
+    def may_look(self, user: Any) -> bool:
+        return permissions.can_enter_admin(user)
+
     def has_module_permission(self, request: HttpRequest) -> bool:
-        return permissions.can_enter_admin(request.user)
+        return self.may_look(request.user)
 
     def has_view_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return permissions.can_enter_admin(request.user)
+        return self.may_look(request.user)
 
     def has_add_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
@@ -75,3 +78,6 @@ class AuditEventAdmin(ReadOnlyAdmin):
     search_fields = ["actor_name", "target_name", "reason", "request_id"]
     ordering = ["-seq"]
     show_full_result_count = False
+
+    def may_look(self, user: Any) -> bool:
+        return permissions.can_enter_admin(user) and permissions.can_see_audit(user)

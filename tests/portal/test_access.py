@@ -1,5 +1,6 @@
 """Every address of the project against every kind of visitor. An address that is missing here fails the first test."""
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -50,8 +51,8 @@ def test_no_address_is_missing_from_the_table() -> None:
 
 def section_of(name: str) -> str:
     """Rows are walked in a few sections, each with a world of its own: a world for each row takes minutes."""
-    space = name.split(":", 1)[0] if ":" in name else "page"
-    return f"{space}:{name.split(':')[-1].split('-')[0].split('_')[0]}" if space != "admin" else "admin"
+    space, _, own = name.rpartition(":")
+    return "admin" if space.startswith("admin") else f"{space or 'page'} {re.split('[-_]', own)[0]}"
 
 
 SECTIONS = sorted({section_of(name) for name, _method in TABLE})

@@ -307,7 +307,7 @@ def test_the_first_call_names_this_model_and_its_own_fields(integrator, client):
 
 
 def test_the_first_call_survives_the_shell_and_python(integrator, client):
-    inputs = {"age": 41, "income": None, "note": "master's \"degree\""}
+    inputs = {"age": 41, "income": None, "note": 'master\'s "degree"'}
     schema = {**factories.SCHEMA, "examples": [{"name": "One", "inputs": inputs}]}
     version = factories.create_version(schema=schema)
     factories.create_release(version=version)

@@ -7,7 +7,6 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from inference.models import BatchJob, Prediction
-from registry import audit
 from registry.actions import keys
 from registry.models import AuditEvent, Role, User
 from tests import factories
@@ -96,6 +95,18 @@ def create_world() -> World:
             "event": AuditEvent.objects.order_by("seq").values_list("seq", flat=True)[0],
             "release": release.number,
             "nowhere": "nowhere",
-            "verified": audit.verify().ok,
+            "health_csv": "requests",
+            "drift_csv": "columns",
+            "model_pk": model.pk,
+            "version_pk": waiting.pk,
+            "dataset_pk": dataset.pk,
+            "release_pk": release.pk,
+            "event_pk": AuditEvent.objects.order_by("seq")[0].pk,
+            "request_pk": request.pk,
+            "app_label": "registry",
+            "content_type_id": 1,
+            "object_id": 1,
+            "uidb36": "1",
+            "url": "nowhere/",
         },
     )
