@@ -165,7 +165,7 @@ def rollback_preview(model: RegisteredModel, *, environment: str = PRODUCTION) -
     if current is None:
         raise NotFound(_("Nothing was released here, so there is nothing to go back to."), code="no_release")
     targets = _targets(current)
-    target = next((one for one in targets if one.is_eligible), None)
+    target = _default_target(current, targets)
     if target is None:
         return Preview(current, None, targets)
     now, then = (set(names(version)) for version in (current.version, target.version))
@@ -294,7 +294,7 @@ def _require_not_frozen(model: RegisteredModel, environment: Environment) -> Non
 def _chosen_target(current: Release, to: int | None) -> Target:
     targets = _targets(current)
     if to is None:
-        target = next((one for one in _before(current, targets) if one.is_eligible), None)
+        target = _default_target(current, targets)
         if target is None:
             raise Refused(_("There is no earlier release to go back to."), code="no_earlier_release")
         return target
@@ -309,10 +309,11 @@ def _chosen_target(current: Release, to: int | None) -> Target:
     return chosen
 
 
-def _before(current: Release, targets: list[Target]) -> list[Target]:
-    """Targets that served before the current version first did: a second rollback goes further back, not forth."""
+def _default_target(current: Release, targets: list[Target]) -> Target | None:
+    """The latest eligible one that served before the current version did: a second rollback goes further back."""
     origin = current.restores or current
-    return [one for one in targets if one.release.number < origin.number]
+    earlier = (one for one in targets if one.release.number < origin.number)
+    return next((one for one in earlier if one.is_eligible), None)
 
 
 def _targets(current: Release) -> list[Target]:

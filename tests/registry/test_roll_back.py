@@ -177,3 +177,18 @@ def test_the_database_itself_refuses_to_rewrite_releases(statement: str) -> None
         connection.cursor() as cursor,
     ):
         cursor.execute(statement)
+
+
+def test_the_preview_names_what_the_verb_would_do(operator: User) -> None:
+    model = serve(count=3)
+    releases.roll_back(model, reason="wrong answers", actor=operator)
+
+    preview = releases.rollback_preview(model)
+
+    assert preview.target
+    assert preview.target.version.number == 1
+    assert [(one.version.number, one.is_eligible) for one in preview.targets] == [
+        (3, True),
+        (2, False),
+        (1, True),
+    ]
