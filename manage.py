@@ -14,7 +14,7 @@ if sys.version_info < (3, 11):  # noqa: UP036 - the very reader who needs this l
         % (sys.version_info[0], sys.version_info[1], sys.executable)
     )
 
-import bootstrap  # below the version check: only a Python that understands it may read it
+from portal import bootstrap  # below the version check: only a Python that understands it may read it
 
 
 def main() -> None:

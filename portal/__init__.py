@@ -1,5 +1,4 @@
-"""Pages, settings and the Celery application: the top of the house."""
+"""Pages, settings and the Celery application: the top of the house.
 
-from portal.celery import app as celery_app
-
-__all__ = ["celery_app"]
+Nothing is imported here: `manage.py` comes through on its way from a Python that has no packages yet.
+"""

@@ -11,10 +11,10 @@ class PortalAdminConfig(AdminConfig):
 
 
 class PortalConfig(AppConfig):
-    """Pages, commands and the periodic tick."""
+    """Pages, commands and the periodic tick; loading it makes our Celery application the one that tasks use."""
 
     name = "portal"
 
     def ready(self) -> None:
-        from portal import checks, receivers  # noqa: F401 - they register themselves
+        from portal import celery, checks, receivers  # noqa: F401 - they register themselves
         from portal.api import openapi  # noqa: F401 - so does the document's description of keys

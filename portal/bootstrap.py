@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NoReturn
 
-ROOT = Path(__file__).resolve().parent
+ROOT = Path(__file__).resolve().parent.parent
 RUNTIME, DEVELOPMENT = "requirements.txt", "requirements-dev.txt"
 NEEDS = {"up": RUNTIME, "test": DEVELOPMENT}
 # What a person's pip may have been told elsewhere, and what would send packages past `.venv`.
@@ -79,6 +79,10 @@ class Venv:
         """Make it fit the lock; tell whether anything had to be done."""
         if self._fits() and self.is_ready_for(requirements):
             return False
+        if self.path.is_symlink():
+            raise Problem(
+                "`.venv` is a link to another environment, which is not ours to remake. Remove the link."
+            )
         with _one_at_a_time(self.root / ".venv.lock"):
             if self._fits() and self.is_ready_for(requirements):
                 return True  # somebody else has just made it

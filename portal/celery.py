@@ -35,6 +35,7 @@ class RecordedTask(Task):
 DEFAULT_QUEUE, BATCH_QUEUE, TICK_QUEUE = "modelgate", "modelgate-batch", "modelgate-tick"
 
 app = Celery("modelgate", task_cls=RecordedTask)
+app.set_default()  # in every thread, not only in the one that imports this
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.conf.update(
     accept_content=["json"],

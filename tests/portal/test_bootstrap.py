@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-import bootstrap
-from bootstrap import Problem, Venv
+from portal import bootstrap
+from portal.bootstrap import Problem, Venv
 
 
 @pytest.fixture
@@ -176,10 +176,26 @@ def test_the_second_start_says_that_it_waits(root: Path) -> None:
 
 
 _TAKE_THE_LOCK = """
-import pathlib, sys, bootstrap
+import pathlib, sys
+from portal import bootstrap
 with bootstrap._one_at_a_time(pathlib.Path(sys.argv[1])):
     print("mine", flush=True)
 """
+
+
+def test_somebody_elses_environment_is_left_alone(
+    root: Path, tmp_path: Path, programs: list[list[str]]
+) -> None:
+    theirs = tmp_path / "theirs"
+    theirs.mkdir()
+    (theirs / "modelgate-installed.json").write_text("{}")
+    (root / ".venv").symlink_to(theirs)
+
+    with pytest.raises(Problem, match="link to another environment"):
+        Venv(root).prepare(bootstrap.RUNTIME)
+
+    assert (theirs / "modelgate-installed.json").exists()
+    assert programs == []
 
 
 def test_it_uses_uv_when_there_is_one(root: Path, programs: list[list[str]], monkeypatch: Any) -> None:
@@ -283,8 +299,9 @@ def test_up_tells_its_options_to_the_settings(spelling: list[str], monkeypatch: 
 
 def test_another_command_asks_for_up_first(tmp_path: Path) -> None:
     """With a Python that has no packages and no .venv beside it."""
-    for name in ("manage.py", "bootstrap.py", "requirements.txt"):
-        shutil.copy(bootstrap.ROOT / name, tmp_path)
+    (tmp_path / "portal").mkdir()
+    for name in ("manage.py", "portal/__init__.py", "portal/bootstrap.py", "requirements.txt"):
+        shutil.copy(bootstrap.ROOT / name, tmp_path / name)
 
     done = subprocess.run(
         [sys.executable, "-S", str(tmp_path / "manage.py"), "check"],
@@ -299,7 +316,7 @@ def test_another_command_asks_for_up_first(tmp_path: Path) -> None:
 
 def test_it_needs_nothing_but_the_standard_library() -> None:
     done = subprocess.run(
-        [sys.executable, "-S", "-W", "error", "-c", "import bootstrap"],
+        [sys.executable, "-S", "-W", "error", "-c", "import portal.bootstrap"],
         cwd=bootstrap.ROOT,
         capture_output=True,
         text=True,
@@ -311,7 +328,7 @@ def test_it_needs_nothing_but_the_standard_library() -> None:
 
 def test_an_old_python_gets_a_sentence() -> None:
     """The lines above the version check are read by Pythons that understand nothing newer."""
-    head = (bootstrap.ROOT / "manage.py").read_text().split("import bootstrap")[0]
+    head = (bootstrap.ROOT / "manage.py").read_text().split("from portal import")[0]
 
     assert 'f"' not in head
     assert "annotations" not in head
