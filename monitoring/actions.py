@@ -76,7 +76,17 @@ def run_check(
     with transaction.atomic():
         stored = _store(verdict, moment)
         if actor is not None:
-            audit.record(Action.CHECK_RUN, target=model, actor=actor, state=stored.state, rows=stored.rows)
+            audit.record(
+                Action.CHECK_RUN,
+                target=model,
+                actor=actor,
+                state=stored.state,
+                rows=stored.rows,
+                environment=environment,
+                window_start=stored.window_start,
+                window_end=stored.window_end,
+                **({"as_of": as_of} if as_of else {}),
+            )
     return stored
 
 

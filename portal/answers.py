@@ -96,7 +96,12 @@ def sentence(target: Target, label: Label | None, value: float | None) -> str:
     """The answer itself: the business's word for the class, or the number with its unit."""
     if label is not None:
         return target.word(label)
-    return f"{show_number(round(value, 4))} {target.unit}".strip() if value is not None else "–"
+    return f"{show_number(_readable(value))} {target.unit}".strip() if value is not None else "–"
+
+
+def _readable(value: float) -> float:
+    """Four significant figures; the exact number is in the API's answer and in files."""
+    return float(f"{value:.4g}") if abs(value) < 10_000 else float(round(value))
 
 
 def chance(target: Target, label: Label | None, probabilities: Mapping[str, float] | None) -> str:

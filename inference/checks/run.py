@@ -12,6 +12,7 @@ import structlog
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
+from django.utils.translation import gettext as _
 
 from inference import dispatch, runners
 from inference.checks import steps, versions
@@ -32,6 +33,10 @@ Status = CheckResult.Status
 
 class _Lost(Exception):
     """Another worker has taken this version over, or somebody ended its checks."""
+
+
+class _ServiceAway(Exception):
+    """The model service is not there: that says nothing about the version."""
 
 
 @transaction.atomic
@@ -66,6 +71,13 @@ def run(version_id: int) -> None:
                 _try_all(steps.Case(version, runner), lease)
         except _Lost:
             logger.info("checks_taken_over", version=str(version))
+        except (_ServiceAway, runners.ModelError) as error:
+            if not isinstance(error, _ServiceAway) and _service_answers():
+                logger.exception("checks_broken", version=str(version))
+                _give_up(version)
+            else:
+                logger.warning("checks_wait_for_the_model_service", version=str(version))
+                _leave_for_later(lease)
         except Exception:
             logger.exception("checks_broken", version=str(version))
             _give_up(version)
@@ -93,6 +105,8 @@ def _try(case: steps.Case, name: str, position: int, step: Callable[[steps.Case]
     try:
         outcome = step(case)
     except Exception as error:
+        if isinstance(error, runners.ModelError) and not _service_answers():
+            raise _ServiceAway from error
         if not isinstance(error, Problem | Refused):
             logger.exception("check_broken", version=str(case.version), check=name)
         detail, log = explain(error)
@@ -139,6 +153,23 @@ def _lay_out(version_id: int) -> None:
                 "seconds": None,
             },
         )
+
+
+def _service_answers() -> bool:
+    try:
+        runners.client().status()
+    except runners.ModelError:
+        return False
+    return True
+
+
+def _leave_for_later(lease: "Lease") -> None:
+    """Let go of the version as if nobody had begun: the next tick hands it on."""
+    _lay_out(lease.version_id)
+    waiting = CheckResult.objects.filter(version=lease.version_id, name="load")
+    waiting.update(detail=_("The model service does not answer; this goes on by itself when it does."))
+    held = ModelVersion.objects.filter(pk=lease.version_id, checks_started_at=lease.stamp)
+    held.update(checks_started_at=timezone.now() - UNTOUCHED)
 
 
 def _environment(case: steps.Case) -> dict[str, object]:

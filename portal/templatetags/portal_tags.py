@@ -213,7 +213,7 @@ def metric(value: object) -> str:
         return "–" if value is None else str(value)
     if not math.isfinite(value):
         return "–"
-    if value == 0 or (abs(value) >= 10 and value == round(value)):
+    if value == round(value):
         return count(value)
     if abs(value) < 0.001:
         return "<0.001" if value > 0 else ">−0.001"
