@@ -77,9 +77,12 @@ class Action(models.TextChoices):
     DEMO_SEEDED = "demo.seeded"
 
 
+CHANNELS = ("page", "admin", "api", "command", "task", "system")
+
+
 @dataclass(frozen=True)
 class Context:
-    """Where an act comes from: page, api, admin, command, task or system."""
+    """Where an act comes from; `channel` is one of CHANNELS."""
 
     channel: str = "system"
     ip: str = ""
@@ -228,6 +231,9 @@ FACTS = (
     "seq action result actor_id actor_name channel ip request_id model_slug "
     "target_type target_id target_name reason before after details"
 ).split()
+
+#: The order in which an event is shown to programs: what its hash covers, then both hashes.
+COLUMNS = ["seq", "at", *FACTS[1:], "prev_hash", "hash"]
 
 
 def facts(event: AuditEvent) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from django.utils.translation import gettext as _
 from inference.batches import files, finishing, results
 from inference.batches.verbs import require_rows
 from inference.models.batches import BatchJob
-from registry import audit
+from registry import audit, spreadsheet
 from registry.audit import Action
 from registry.errors import Gone, Invalid, NotFound, Refused
 from registry.models import ModelVersion
@@ -106,9 +106,9 @@ def template(version: ModelVersion, rows: int = 0) -> bytes:
     schema = version.schema_object
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([results.escape(name) for name in schema.names])
+    writer.writerow([spreadsheet.escape(name) for name in schema.names])
     for row in _example_rows(version, rows):
-        writer.writerow([results.escape(_cell(each, row.get(each.name))) for each in schema.fields])
+        writer.writerow([spreadsheet.escape(_cell(each, row.get(each.name))) for each in schema.fields])
     return (results.BOM + out.getvalue()).encode()
 
 

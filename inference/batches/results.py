@@ -1,11 +1,9 @@
 """Results as files: the person's own columns untouched and in order, ours after them, rows in the input's order.
 
-A spreadsheet runs cells that begin with `=`, `+`, `-` or `@`. In the CSV for people such text gets an apostrophe in
-front; numbers stay numbers. The raw CSV and Parquet are for machines and change nothing.
+In the CSV for people a spreadsheet finds nothing to run. The raw CSV and Parquet are for machines and change nothing.
 """
 
 import csv
-import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,18 +17,10 @@ from inference import csvfile
 from inference.batches import files, parts
 from inference.csvfile import Reading
 from inference.models.batches import BatchChunk, BatchJob
+from registry import spreadsheet
 from registry.schema import Label
 
 BOM = "\ufeff"
-_RISKY = re.compile(r"\s*[=+\-@\uff1d\uff0b\uff0d\uff20\t\r\x00]")
-_NUMBER = re.compile(r"[+-]?(\d+([.,]\d*)*|[.,]\d+)([eE][+-]?\d+)?%?")
-
-
-def escape(text: str) -> str:
-    """Take the teeth out of text that a spreadsheet would run as a formula; numbers are left alone."""
-    if not text or not _RISKY.match(text) or _NUMBER.fullmatch(text):
-        return text
-    return f"'{text}"
 
 
 @dataclass(frozen=True)
@@ -106,18 +96,13 @@ class Sheet:
         # Python leaves a lone carriage return unquoted, which readers take for the end of the line.
         self.quoted = csv.writer(out, delimiter=delimiter, lineterminator="\n", quoting=csv.QUOTE_ALL)
 
-    def write(self, columns: Sequence[list[str]]) -> None:
-        safe = columns if self.raw else [_made_safe(values) for values in columns]
+    def write(self, columns: Sequence[Sequence[str]]) -> None:
+        safe = columns if self.raw else [spreadsheet.escape_all(values) for values in columns]
         has_returns = any("\r" in value for values in safe for value in values)
         (self.quoted if has_returns else self.plain).writerows(zip(*safe, strict=True))
 
     def write_header(self, names: Iterable[str]) -> None:
         self.write([[name] for name in names])
-
-
-def _made_safe(values: list[str]) -> list[str]:
-    """Most columns hold no risky cell at all; looking once is cheaper than changing each."""
-    return [escape(value) for value in values] if any(map(_RISKY.match, values)) else values
 
 
 def write_result(out: IO[str], layout: Layout, tables: Iterator[pa.Table], *, raw: bool = False) -> None:

@@ -3,13 +3,11 @@
 from typing import Any
 
 from django import forms
-from django.db.models import Q, QuerySet
 from django.utils.translation import gettext_lazy as lazy
 
-from registry.audit import Action
+from registry.audit import CHANNELS, Action
 from registry.models import AuditEvent
-
-CHANNELS = ["page", "admin", "api", "command", "task", "system"]
+from registry.models.audit import AuditEventQuerySet
 
 
 class AuditFilter(forms.Form):
@@ -45,7 +43,7 @@ class AuditFilter(forms.Form):
         self.is_valid()
         return {name: str(value) for name, value in self.cleaned_data.items() if value}
 
-    def apply(self, events: QuerySet[AuditEvent]) -> QuerySet[AuditEvent]:
+    def apply(self, events: AuditEventQuerySet) -> AuditEventQuerySet:
         self.is_valid()
         given = self.cleaned_data
         exact = {
@@ -60,7 +58,5 @@ class AuditFilter(forms.Form):
         }
         events = events.filter(**{name: value for name, value in exact.items() if value})
         if text := given.get("q"):
-            events = events.filter(
-                Q(target_name__icontains=text) | Q(reason__icontains=text) | Q(action__icontains=text)
-            )
+            events = events.mentioning(text)
         return events

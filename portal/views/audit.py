@@ -1,15 +1,11 @@
 """The audit log: read, filter, verify, export. There is no way to change it from here."""
 
-import csv
-import io
 import json
-from collections.abc import Iterator
 from typing import Any
 
 from django.core.cache import cache
 from django.core.paginator import Paginator
-from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
@@ -18,15 +14,16 @@ from django.views.decorators.http import require_POST
 from portal.forms.audit import AuditFilter
 from portal.views.gates import person
 from registry import audit, permissions
-from registry.audit import Action
-from registry.models import AuditEvent, AuditHead, Role, User
+from registry.audit_export import export
+from registry.models import AuditEvent, Role, User
+from registry.models.audit import AuditEventQuerySet
 
 PER_PAGE = 50
 _VERIFIED = "audit-verified"
 _DAY = 24 * 3600
 
 
-def visible_events(user: User) -> QuerySet[AuditEvent]:
+def visible_events(user: User) -> AuditEventQuerySet:
     """Everything for auditors and administrators; for others what they did, and what happened to their models."""
     if permissions.can_see_audit(user):
         return AuditEvent.objects.all()
@@ -100,92 +97,8 @@ def _verify() -> dict[str, Any]:
     return verified
 
 
-COLUMNS = [
-    "seq",
-    "at",
-    "action",
-    "result",
-    "actor_name",
-    "channel",
-    "ip",
-    "request_id",
-    "model_slug",
-    "target_type",
-    "target_id",
-    "target_name",
-    "reason",
-    "before",
-    "after",
-    "details",
-    "prev_hash",
-    "hash",
-]
-
-
-def audit_export(request: HttpRequest) -> HttpResponse | StreamingHttpResponse:
-    """Stream what the filter finds; the export is itself an event, and names the head of the chain."""
+def audit_export(request: HttpRequest) -> StreamingHttpResponse:
     user = person(request)
-    permissions.require_role(permissions.can_see_audit(user), Role.AUDITOR)
     form = AuditFilter(request.GET)
-    chosen = form.chosen()
     kind = "jsonl" if request.GET.get("format") == "jsonl" else "csv"
-    head = AuditHead.objects.filter(pk=1).first()
-    events = form.apply(AuditEvent.objects.all()).filter(seq__lte=head.seq if head else 0).order_by("seq")
-    with transaction.atomic():
-        audit.record(
-            Action.AUDIT_EXPORTED, target=None, actor=user, format=kind, filter=chosen, rows=events.count()
-        )
-    lines = _jsonl(events, chosen, head) if kind == "jsonl" else _csv(events, chosen, head)
-    response = StreamingHttpResponse(
-        lines, content_type="application/x-ndjson" if kind == "jsonl" else "text/csv"
-    )
-    name = f"audit-{timezone.now():%Y%m%d-%H%M}.{kind}"
-    response["Content-Disposition"] = f'attachment; filename="{name}"'
-    return response
-
-
-def _head_line(chosen: dict[str, str], head: AuditHead | None) -> dict[str, Any]:
-    return {
-        "exported_at": timezone.now().isoformat(timespec="seconds"),
-        "filter": chosen,
-        "chain_head": {"seq": head.seq, "hash": head.hash} if head else None,
-    }
-
-
-def _row(event: AuditEvent) -> dict[str, Any]:
-    return {name: getattr(event, name) for name in COLUMNS} | {"at": event.at.isoformat()}
-
-
-def _jsonl(events: QuerySet[AuditEvent], chosen: dict[str, str], head: AuditHead | None) -> Iterator[str]:
-    yield json.dumps(_head_line(chosen, head), ensure_ascii=False) + "\n"
-    for event in events.iterator(chunk_size=1000):
-        yield json.dumps(_row(event), ensure_ascii=False) + "\n"
-
-
-def _csv(events: QuerySet[AuditEvent], chosen: dict[str, str], head: AuditHead | None) -> Iterator[str]:
-    first = _head_line(chosen, head)
-    yield "\ufeff" + _line(
-        [
-            f"# exported {first['exported_at']}",
-            json.dumps(chosen, ensure_ascii=False),
-            json.dumps(first["chain_head"]),
-        ]
-    )
-    yield _line(COLUMNS)
-    for event in events.iterator(chunk_size=1000):
-        row = _row(event)
-        yield _line([_cell(row[name]) for name in COLUMNS])
-
-
-def _cell(value: Any) -> Any:
-    """Text that a spreadsheet would run as a formula gets an apostrophe in front."""
-    if value is None or isinstance(value, int):
-        return "" if value is None else value
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@", "\t", "\r", "\0") else text
-
-
-def _line(cells: list[Any]) -> str:
-    out = io.StringIO()
-    csv.writer(out).writerow(cells)
-    return out.getvalue()
+    return export(form.apply(AuditEvent.objects.all()), kind, chosen=form.chosen(), actor=user)

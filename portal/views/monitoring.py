@@ -24,7 +24,7 @@ from portal.csp import chart_page
 from portal.forms.monitoring import MonitoringForm
 from portal.views.acts import attempt, on_the_record
 from portal.views.gates import get_model, model_page, serving
-from registry import permissions
+from registry import permissions, spreadsheet
 from registry.audit import Action
 from registry.errors import Refused
 from registry.models import PRODUCTION, Environment, RegisteredModel, Release, Role
@@ -389,7 +389,4 @@ def _csv(made: Sequence[Chart], name: str, slug: str) -> HttpResponse:
 
 
 def _cell(value: Any) -> Any:
-    """A spreadsheet must not take a category for a formula."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return f"'{value}"
-    return value
+    return spreadsheet.escape(value) if isinstance(value, str) else value

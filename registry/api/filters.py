@@ -5,13 +5,11 @@ from typing import Any
 
 import django_filters
 from django.core.exceptions import ValidationError
-from django.db.models import Q, QuerySet
 from django_filters.fields import IsoDateTimeField
 
-from registry.audit import Action
+from registry.audit import CHANNELS, Action
 from registry.models import AuditEvent, ReleaseRequest
-
-CHANNELS = ("page", "admin", "api", "command", "task", "system")
+from registry.models.audit import AuditEventQuerySet
 
 
 class InstantField(IsoDateTimeField):
@@ -59,7 +57,5 @@ class AuditFilter(django_filters.FilterSet):
         model = AuditEvent
         fields: list[str] = []
 
-    def search(self, events: QuerySet[AuditEvent], name: str, value: Any) -> QuerySet[AuditEvent]:
-        return events.filter(
-            Q(target_name__icontains=value) | Q(reason__icontains=value) | Q(action__icontains=value)
-        )
+    def search(self, events: AuditEventQuerySet, name: str, value: str) -> AuditEventQuerySet:
+        return events.mentioning(value)

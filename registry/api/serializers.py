@@ -6,6 +6,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.reverse import reverse
 
+from registry import audit
 from registry.models import (
     ApiKey,
     AuditEvent,
@@ -277,26 +278,7 @@ class FreezeSerializer(serializers.Serializer):
 class AuditEventSerializer(serializers.ModelSerializer):
     class Meta:
         model = AuditEvent
-        fields = [
-            "seq",
-            "at",
-            "action",
-            "result",
-            "actor_name",
-            "channel",
-            "ip",
-            "request_id",
-            "model_slug",
-            "target_type",
-            "target_id",
-            "target_name",
-            "reason",
-            "before",
-            "after",
-            "details",
-            "prev_hash",
-            "hash",
-        ]
+        fields = audit.COLUMNS
         read_only_fields = fields
 
 

@@ -1,14 +1,21 @@
 """Who did what to which, when, from where and why."""
 
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Self
 
 from django.db import models
+from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
 GENESIS = "0" * 64
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
+    def mentioning(self, text: str) -> Self:
+        """Events with `text` in the object's name, the reason or the action."""
+        return self.filter(
+            Q(target_name__icontains=text) | Q(reason__icontains=text) | Q(action__icontains=text)
+        )
+
     def update(self, **kwargs: Any) -> NoReturn:
         raise TypeError("audit events are append-only")
 

@@ -104,6 +104,9 @@ def test_an_exported_chain_can_be_checked_by_anybody(auditor, client):
     events = [json.loads(line) for line in lines[1:]]
     assert [event["prev_hash"] for event in events[1:]] == [event["hash"] for event in events[:-1]]
     assert events[-1]["hash"] == json.loads(lines[0])["chain_head"]["hash"]
+    for event in events:
+        facts = {name: value for name, value in event.items() if name not in ("prev_hash", "hash")}
+        assert audit.link(event["prev_hash"], facts) == event["hash"]
 
 
 def test_the_export_is_itself_written_down(auditor, client):
