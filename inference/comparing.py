@@ -72,9 +72,10 @@ def _agreement_on(reference: Dataset, a: ModelVersion, b: ModelVersion) -> dict[
     ]
     labels = [answer.labels for answer in answers]
     if labels[0] is not None and labels[1] is not None:
-        same = [first == second for first, second in zip(*labels, strict=True)]
+        same = [one == other for one, other in zip(*labels, strict=True)]
     else:
-        same = np.isclose(answers[0].values, answers[1].values, rtol=TOLERANCE, atol=0).tolist()  # type: ignore[arg-type]
+        first, second = (np.asarray(answer.values, np.float64) for answer in answers)
+        same = np.isclose(first, second, rtol=TOLERANCE, atol=0).tolist()
     return {"rows": rows, "share": round(sum(same) / rows, 4), "note": ""}
 
 

@@ -76,6 +76,7 @@ def run_check(
     with transaction.atomic():
         stored = _store(verdict, moment)
         if actor is not None:
+            moved: dict[str, Any] = {"as_of": as_of} if as_of else {}
             audit.record(
                 Action.CHECK_RUN,
                 target=model,
@@ -85,7 +86,7 @@ def run_check(
                 environment=environment,
                 window_start=stored.window_start,
                 window_end=stored.window_end,
-                **({"as_of": as_of} if as_of else {}),
+                **moved,
             )
     return stored
 

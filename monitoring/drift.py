@@ -317,7 +317,7 @@ def merge_bins(
     totals = table.sum(axis=1)
     if not totals.all():
         return table.sum(axis=1, keepdims=True)
-    least = LEAST_EXPECTED * totals.sum() / totals.min()  # in both samples together
+    least = LEAST_EXPECTED * totals.sum() / np.min(totals)  # in both samples together
     order = np.arange(table.shape[1]) if lots is None else np.lexsort((lots, table.sum(axis=0)))
     groups: list[npt.NDArray[Any]] = []
     open_group = np.zeros(2, dtype=np.int64)

@@ -470,8 +470,8 @@ def _moments(x: Floats) -> dict[str, float | None]:
     with np.errstate(over="ignore", invalid="ignore"):
         total, squares = float(x.sum()), float(np.dot(x, x))
     return {
-        "low": float(x.min()),
-        "high": float(x.max()),
+        "low": float(np.min(x)),
+        "high": float(np.max(x)),
         "total": _finite(total),
         "squares": _finite(squares),
     }
