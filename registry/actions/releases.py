@@ -177,10 +177,14 @@ def names(version: ModelVersion) -> list[str]:
 
 
 def approved_request(version: ModelVersion, environment: Environment) -> ReleaseRequest | None:
-    """The approval that a release of this version would stand on, if it is still about what is there."""
+    """The approval that a release of this version would stand on: not over, and still about what is there."""
     request = (
         ReleaseRequest.objects.filter(
-            version=version, environment=environment, state=ReleaseRequest.State.APPROVED, releases=None
+            version=version,
+            environment=environment,
+            state=ReleaseRequest.State.APPROVED,
+            releases=None,
+            expires_at__gt=timezone.now(),
         )
         .with_context()
         .first()
