@@ -384,6 +384,7 @@ def retire(version: ModelVersion, *, reason: str, actor: Any) -> ModelVersion:
     """This version shall not answer any more. Refused while it serves anywhere."""
     permissions.require_role(permissions.can_retire(actor, version), Role.OPERATOR)
     words = reason_from(reason)
+    version.lock()
     serving = serving_in(version)
     if serving:
         raise Refused(

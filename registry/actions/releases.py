@@ -113,6 +113,9 @@ def roll_back(
     if current is None:
         raise Refused(_("Nothing was released here, so there is nothing to go back to."), code="no_release")
     target = _chosen_target(current, to)
+    target.version.lock()
+    if not gate.may_answer(target.version):  # retired while we chose
+        raise Refused(_problem(target.version, current), code="target_not_eligible")
     made = _append(
         Release(
             model=model,
@@ -195,7 +198,7 @@ def approved_request(version: ModelVersion, environment: Environment) -> Release
 
 
 def _approval_of(version: ModelVersion, environment: Environment) -> ReleaseRequest:
-    version.refresh_from_db(fields=["state"])
+    version.lock()
     request = approved_request(version, environment) if gate.may_answer(version) else None
     if request is None:
         raise Refused(
