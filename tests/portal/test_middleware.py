@@ -43,6 +43,16 @@ def test_log_lines_carry_the_request_id_that_the_answer_quotes(
     assert answer["X-Request-ID"] in lines(caplog)
 
 
+def test_a_visitor_cannot_choose_the_address_in_the_log(
+    client: Client, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        client.get("/livez", headers={"X-Forwarded-For": "203.0.113.9"})
+
+    assert "request_started" in lines(caplog)
+    assert "203.0.113.9" not in lines(caplog)
+
+
 def test_no_link_is_printed_where_no_mail_is_set_up(
     client: Client, business: User, settings: Any, capsys: pytest.CaptureFixture[str]
 ) -> None:
