@@ -112,10 +112,10 @@ class Person:
             page.screenshot(path=self.pictures / f"{name}-{theme}.png", full_page=True)
         self._wear("light")
         page.set_viewport_size({"width": 360, "height": 780})
+        # Charts draw themselves anew for the narrower screen; what is still wider after that is too wide.
+        page.wait_for_function("document.documentElement.scrollWidth <= 360")
         page.screenshot(path=self.pictures / f"{name}-360.png", full_page=True)
-        width = page.evaluate("document.documentElement.scrollWidth")
         page.set_viewport_size({"width": 1280, "height": 860})
-        assert width <= 360, f"{name} is {width} px wide on a phone of 360 px"
 
     def _wear(self, theme: str) -> None:
         self.page.evaluate("theme => window.portalTheme.set(theme)", theme)
