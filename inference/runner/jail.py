@@ -43,7 +43,7 @@ def enter(wanted: limits.Limits, without: Collection[str] = ()) -> Layers:
     }
     for name, step in steps.items():
         layers[name] = SWITCHED_OFF if name in without else step()
-    return _proven(layers)
+    return proven(layers)
 
 
 def missing(layers: Layers, required: Collection[str] = REQUIRED) -> Layers:
@@ -64,7 +64,7 @@ def _or_off(step: Callable[[], str]) -> str:
         return f"off: {error.strerror or error}"
 
 
-def _proven(layers: Layers) -> Layers:
+def proven(layers: Layers) -> Layers:
     """A kernel that says yes and holds nothing (an emulated one may) is found out by trying."""
     attempts: dict[str, Callable[[], object]] = {
         "landlock": lambda: os.close(os.open("/", os.O_RDONLY)),

@@ -44,45 +44,54 @@ Block = list[Instruction]
 
 def install() -> str:
     """Filter every later system call of this process, for good. Raises OSError where that cannot be."""
+    program = build(machine(), os.getpid())
+    load(program)
+    return f"on: {len(program)} instructions"
+
+
+def machine() -> int:
+    """This machine's column in the tables."""
     column = kernel.machine()
     if column is None:
         raise OSError("there is no table of system calls for this machine")
-    program = build(column, os.getpid())
+    return column
+
+
+def load(program: Block) -> None:
     code = ctypes.create_string_buffer(b"".join(program))
     header = struct.pack("HxxxxxxQ", len(program), ctypes.addressof(code))
     described = ctypes.create_string_buffer(header, len(header))
-    kernel.syscall(SECCOMP[column], SET_MODE_FILTER, ALL_THREADS, described)
-    return f"on: {len(program)} instructions"
+    kernel.syscall(SECCOMP[machine()], SET_MODE_FILTER, ALL_THREADS, described)
 
 
 def build(column: int, pid: int) -> Block:
     """The whole program for a machine and a process. Every block but the last lets calls of other numbers pass by."""
     program = [
-        _load(ARCHITECTURE),
+        load_word(ARCHITECTURE),
         _jump(EQUALS, ARCHITECTURES[column], 1, 0),
-        _return(KILL_PROCESS),  # a call of another machine's numbering
-        _load(NUMBER),
+        answer(KILL_PROCESS),  # a call of another machine's numbering
+        load_word(NUMBER),
         _jump(AT_LEAST, FIRST_UNKNOWN, 0, 1),
-        _return(UNKNOWN),
+        answer(UNKNOWN),
     ]
     for name, block in _looked_into(column, pid).items():
-        program += _for_call(LOOKED_INTO[name][column], block)
+        program += for_call(LOOKED_INTO[name][column], block)
     for calls in REFUSED.values():
         for numbers in calls.values():
-            program += _for_call(numbers[column], [_return(REFUSE)])
-    return [*program, _return(ALLOW)]
+            program += for_call(numbers[column], [answer(REFUSE)])
+    return [*program, answer(ALLOW)]
 
 
 def _looked_into(column: int, pid: int) -> dict[str, Block]:
     """What is done with a call that some arguments make harmless. Each block ends in an answer on every way."""
     return {
-        "clone3": [_return(UNKNOWN)],  # its flags are out of reach of a filter: libraries go back to clone
+        "clone3": [answer(UNKNOWN)],  # its flags are out of reach of a filter: libraries go back to clone
         "clone": [  # threads, no processes, no namespaces
             _load_argument(0),
             _jump(ANY_BIT, CLONE_NAMESPACES, 2, 0),
             _jump(ANY_BIT, CLONE_THREAD, 0, 1),
-            _return(ALLOW),
-            _return(REFUSE),
+            answer(ALLOW),
+            answer(REFUSE),
         ],
         "kill": _only(0, [pid]),
         "tgkill": _only(0, [pid]),  # abort() and raise() signal their own process
@@ -92,19 +101,19 @@ def _looked_into(column: int, pid: int) -> dict[str, Block]:
         "sendto": _only_null(4),  # an answer on the open socket; to no other address
         "open": _without(1, WRITING),
         "openat": _without(2, WRITING),
-        "openat2": [_return(UNKNOWN)],
+        "openat2": [answer(UNKNOWN)],
     }
 
 
-def _for_call(number: int | None, block: Block) -> Block:
+def for_call(number: int | None, block: Block) -> Block:
     return [] if number is None else [_jump(EQUALS, number, 0, len(block)), *block]
 
 
 def _only(argument: int, values: Iterable[int]) -> Block:
     block = [_load_argument(argument)]
     for value in values:
-        block += [_jump(EQUALS, value, 0, 1), _return(ALLOW)]
-    return [*block, _return(REFUSE)]
+        block += [_jump(EQUALS, value, 0, 1), answer(ALLOW)]
+    return [*block, answer(REFUSE)]
 
 
 def _only_null(argument: int) -> Block:
@@ -113,21 +122,21 @@ def _only_null(argument: int) -> Block:
         _jump(EQUALS, 0, 0, 3),
         _load_argument(argument, upper=True),
         _jump(EQUALS, 0, 0, 1),
-        _return(ALLOW),
-        _return(REFUSE),
+        answer(ALLOW),
+        answer(REFUSE),
     ]
 
 
 def _without(argument: int, bits: int) -> Block:
-    return [_load_argument(argument), _jump(ANY_BIT, bits, 0, 1), _return(REFUSE), _return(ALLOW)]
+    return [_load_argument(argument), _jump(ANY_BIT, bits, 0, 1), answer(REFUSE), answer(ALLOW)]
 
 
 def _load_argument(index: int, *, upper: bool = False) -> Instruction:
     """Half of a 64-bit argument; both machines keep the lower half first."""
-    return _load(ARGUMENTS + 8 * index + (4 if upper else 0))
+    return load_word(ARGUMENTS + 8 * index + (4 if upper else 0))
 
 
-def _load(offset: int) -> Instruction:
+def load_word(offset: int) -> Instruction:
     return _instruction(LOAD, 0, 0, offset)
 
 
@@ -135,7 +144,7 @@ def _jump(test: int, value: int, if_true: int, if_false: int) -> Instruction:
     return _instruction(test, if_true, if_false, value)
 
 
-def _return(verdict: int) -> Instruction:
+def answer(verdict: int) -> Instruction:
     return _instruction(RETURN, 0, 0, verdict)
 
 

@@ -150,7 +150,6 @@ REFUSED: dict[str, dict[str, Numbers]] = {
         "chmod": (90, None),
         "fchmod": (91, 52),
         "fchmodat": (268, 53),
-        "fchmodat2": (452, 452),
         "chown": (92, None),
         "lchown": (94, None),
         "fchown": (93, 55),

@@ -50,8 +50,8 @@ def _rehearse(uid: int | None, without: Collection[str]) -> jail.Layers:
         pid = os.fork()
         if pid == 0:
             with contextlib.suppress(BaseException):
-                layers = jail.enter(limits.Limits(memory=REHEARSAL_MEMORY, uid=uid), without)
-                wire.send(theirs, {"layers": layers})
+                found = jail.enter(limits.Limits(memory=REHEARSAL_MEMORY, uid=uid), without)
+                wire.send(theirs, {"layers": found})
             os._exit(0)
         theirs.close()
         try:

@@ -5,6 +5,7 @@ from typing import Any
 from inference.runners import claims
 from inference.runners.conversations import Client
 
+NOT_TRIED = "not tried yet"
 WHAT_TO_DO = {
     "landlock": "needs Linux 5.13 or later with landlock among its security modules (boot option lsm=landlock,…)",
     "seccomp": "needs a kernel with seccomp filters, on x86_64 or aarch64",
@@ -17,7 +18,7 @@ def state(client: Client) -> str:
     """ "ok", or the missing layers. Raises ModelError when the supervisor is away."""
     jail: dict[str, Any] = client.status().get("jail") or {}
     if jail.get("missing") is None:
-        return "not tried yet"
+        return NOT_TRIED
     missing = claims.words(jail["missing"])
     if not missing:
         return "ok"
