@@ -69,6 +69,8 @@ def places(tmp_path: Path) -> Iterator[dict[str, Any]]:
             "unix": str(data / "socket"),
             "abstract": f"\0{tmp_path}",
         }
+    for folder in ("/tmp", "/dev/shm"):
+        Path(folder, f"modelgate-{tmp_path.name}").unlink(missing_ok=True)
 
 
 def what_opens(tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any], *options: str) -> set[str]:
