@@ -97,7 +97,7 @@ ALWAYS = {
     "network": NOWHERE,
     "uid": NOWHERE,
     "dumpable": NOWHERE,
-    "rlimits": {"open_many_files"},
+    "rlimits": {"take_memory"},
     "landlock": {
         "list_processes",
         "list_root",
@@ -123,7 +123,7 @@ SOMETIMES = {
     "network": NOWHERE,
     "uid": {"have_capabilities", "lock_memory"},  # root
     "dumpable": NOWHERE,
-    "rlimits": {"dump_core", "lock_memory", "take_memory"},  # what the system around us allows
+    "rlimits": {"dump_core", "lock_memory", "open_many_files"},  # what the system around us allows
     "landlock": {  # files of root, read by a runner that keeps its user
         "list_data_folder",
         "list_system_settings",
