@@ -199,6 +199,7 @@ MODELGATE_BATCH_DAYS = env_int("MODELGATE_BATCH_DAYS", 30, minimum=1)
 
 # The model supervisor and the prediction log
 MODELGATE_MODELD_SOCKET = env_str("MODELGATE_MODELD_SOCKET") or str(DATA_DIR / "run" / "modeld.sock")
+MODELGATE_JAIL_OPTIONAL_FOR_SKOPS = env_bool("MODELGATE_JAIL_OPTIONAL_FOR_SKOPS")
 MODELGATE_PREDICT_SECONDS = env_int("MODELGATE_PREDICT_SECONDS", 10, minimum=1)
 MODELGATE_LOG_FSYNC = env_bool("MODELGATE_LOG_FSYNC")
 # Only the demo and the tests may say that something happened at another time; each use is audited.

@@ -48,6 +48,7 @@ def modeld() -> list[str]:
     return [
         *_python("inference.modeld", "--socket", settings.MODELGATE_MODELD_SOCKET),
         *(word for store in stores for word in ("--store", str(store))),
+        *(["--jail-optional-for-skops"] if settings.MODELGATE_JAIL_OPTIONAL_FOR_SKOPS else []),
     ]
 
 

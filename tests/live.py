@@ -31,12 +31,23 @@ class Portal:
     address: str = ""
     output: list[str] = field(default_factory=list)
     reader: threading.Thread | None = None
+    machine: list[str] = field(default_factory=list)  # a command that runs ours, on a kernel that has less
 
     def start(self) -> None:
         """Start, and return once it has printed its address as ready."""
         self.output = []
         self.process = subprocess.Popen(
-            [*MANAGE, "up", "--no-demo", "--port", "0", "--data-dir", str(self.data_dir), *self.arguments],
+            [
+                *self.machine,
+                *MANAGE,
+                "up",
+                "--no-demo",
+                "--port",
+                "0",
+                "--data-dir",
+                str(self.data_dir),
+                *self.arguments,
+            ],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,

@@ -25,9 +25,11 @@ class Supervisor:
         self.store = store
         self.options = options
         self.process: subprocess.Popen[bytes] | None = None
+        self.machine: tuple[str, ...] = ()  # a command that runs ours, on a kernel that has less
 
     def start(self) -> "Supervisor":
         command = [
+            *self.machine,
             sys.executable,
             "-m",
             "inference.modeld",

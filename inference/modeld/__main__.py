@@ -5,6 +5,8 @@ import logging
 import sys
 from pathlib import Path
 
+from inference.runner import jail
+
 from .server import AlreadyRunning, Server
 from .supervisor import Settings, Supervisor
 
@@ -21,11 +23,30 @@ def main(arguments: list[str] | None = None) -> int:
         "--idle", type=float, default=900, help="seconds after which an unused runner is stopped"
     )
     parser.add_argument("--memory", type=int, default=4096, help="MiB that a runner may really occupy")
+    parser.add_argument(
+        "--jail-optional-for-skops",
+        action="store_true",
+        help="load skops files, and no others, also where this machine lacks a required layer of the jail",
+    )
+    parser.add_argument(
+        "--without",
+        action="append",
+        default=[],
+        choices=jail.SWITCHES,
+        metavar="LAYER",
+        help="for tests only: leave out a layer of the jail, and load all the same; repeatable",
+    )
     options = parser.parse_args(arguments)
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s modeld %(levelname)s %(message)s", stream=sys.stderr
     )
-    settings = Settings(stores=tuple(options.store), idle=options.idle, resident=options.memory << 20)
+    settings = Settings(
+        stores=tuple(options.store),
+        idle=options.idle,
+        resident=options.memory << 20,
+        is_jail_optional_for_skops=options.jail_optional_for_skops,
+        without=tuple(options.without),
+    )
     try:
         Server(options.socket, Supervisor(settings)).run()
     except AlreadyRunning as error:

@@ -10,10 +10,11 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from inference.runner import wire
+from inference.runner import jail, wire
 
 logger = logging.getLogger("modeld")
 
@@ -53,8 +54,10 @@ class Gone(Exception):
 class Zygote:
     """Kept alive by a thread that never ends: the kernel's parent-death signal follows the thread that started it."""
 
-    def __init__(self, admitted: list[list[str]]) -> None:
+    def __init__(self, admitted: list[list[str]], without: Sequence[str] = ()) -> None:
         self.admitted = admitted
+        self.without = list(without)
+        self.layers: dict[str, str] | None = None  # of the jail, once it has been tried
         self.drops_user = False
         self.pid = 0
         self._control: socket.socket | None = None
@@ -138,7 +141,7 @@ class Zygote:
         started = time.monotonic()
         deadline = wire.Deadline(START_SECONDS)
         try:
-            wire.send(control, {"admitted": self.admitted}, deadline=deadline)
+            wire.send(control, {"admitted": self.admitted, "without": self.without}, deadline=deadline)
             reply = wire.receive(control, deadline=deadline)
         except (OSError, ValueError) as error:
             control.close()
@@ -147,9 +150,12 @@ class Zygote:
             return
         with self._ready:
             self.drops_user = bool(reply["drops_user"])
+            self.layers = dict(reply["layers"])
             self._control = control
             self._ready.notify_all()
         logger.info("zygote %s ready in %.1f s", self.pid, time.monotonic() - started)
+        for name, state in jail.missing(self.layers).items():
+            logger.error("the jail lacks %s: %s", name, state)
 
 
 class Runner:

@@ -8,10 +8,12 @@ import secrets
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
+
+from inference.runner import jail
 
 from .processes import Gone, LoadFailed, Runner, Zygote
 from .store import NotInStore, open_artifact
@@ -26,6 +28,7 @@ WATCH_SECONDS = 0.25
 BASE_MEMORY = 1 << 30
 LEAST_MEMORY = 2 << 30
 MEMORY_PER_BYTE = 6
+JAIL_MISSING = "jail_missing"
 
 
 @dataclass(frozen=True)
@@ -33,6 +36,14 @@ class Settings:
     stores: tuple[Path, ...]
     idle: float = 900
     resident: int = 4 << 30
+    is_jail_optional_for_skops: bool = False
+    without: tuple[str, ...] = ()  # layers of the jail that a test leaves out
+
+    def required(self, form: str) -> list[str]:
+        """The layers of the jail without which a file of this format is not loaded."""
+        if form == "skops" and self.is_jail_optional_for_skops:
+            return []
+        return [name for name in jail.REQUIRED if name not in self.without]
 
 
 @dataclass(frozen=True)
@@ -78,12 +89,10 @@ class Seat:
 
 class Supervisor:
     def __init__(self, settings: Settings) -> None:
-        self.settings = Settings(
-            tuple(store.absolute() for store in settings.stores), settings.idle, settings.resident
-        )
+        self.settings = replace(settings, stores=tuple(store.absolute() for store in settings.stores))
         self.started = time.time()
         self._names = admitted_names()
-        self._zygote = Zygote(self._names)
+        self._zygote = Zygote(self._names, settings.without)
         self._lock = threading.Lock()
         self._seats: dict[str, Seat] = {}
         self._others: set[Runner] = set()
@@ -115,8 +124,9 @@ class Supervisor:
         self._refuse_crash_loop(seat)
         try:
             seat.runner = self._start(spec)
-        except Refusal:
-            seat.deaths.append(time.monotonic())
+        except Refusal as refusal:
+            if refusal.code != JAIL_MISSING:  # the machine's fault, and no crash of the model
+                seat.deaths.append(time.monotonic())
             raise
         return seat.runner
 
@@ -170,6 +180,7 @@ class Supervisor:
             "started": self.started,
             "ready": self._zygote.is_ready(),
             "zygote": self._zygote.pid,
+            "jail": self._jail(),
             "runners": [
                 {
                     "key": runner.key,
@@ -181,6 +192,15 @@ class Supervisor:
                 for runner in living
                 if runner.is_alive()
             ],
+        }
+
+    def _jail(self) -> dict[str, Any]:
+        """Each layer, on or off, and the required ones that are off; None until it has been tried."""
+        layers = self._zygote.layers
+        return {
+            "layers": layers,
+            "missing": None if layers is None else jail.missing(layers),
+            "optional_for_skops": self.settings.is_jail_optional_for_skops,
         }
 
     def _start(self, spec: Spec) -> Runner:
@@ -224,6 +244,8 @@ class Supervisor:
             "format": spec.format,
             "admitted": [*self._names, *[list(name) for name in spec.admitted]],
             "limits": {"memory": memory, "uid": uid},
+            "required": self.settings.required(spec.format),
+            "without": list(self.settings.without),
         }
 
     def _bury(self, seat: Seat) -> None:

@@ -1,17 +1,18 @@
-"""What a runner gives up before it opens a model file. `enter_jail` is the one door: everything after it is untrusted.
+"""What a runner gives up by itself: its user, its capabilities, its network, most of its resources.
 
-Each layer answers for itself ("on" or "off: why"); none is skipped in silence. This release closes the ordinary doors
-(user id, capabilities, resources, new privileges, debugging). Landlock and seccomp are further layers of the same list.
+Each function answers for its layer of the jail ("on" or "off: why"); `jail` calls them in the one order that works.
 """
 
 import contextlib
-import ctypes
 import os
 import resource
 import signal
 import struct
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
+
+from . import kernel
 
 PR_SET_PDEATHSIG = 1
 PR_SET_DUMPABLE = 4
@@ -19,10 +20,7 @@ PR_CAPBSET_DROP = 24
 PR_SET_NO_NEW_PRIVS = 38
 CAPABILITY_VERSION = 0x20080522
 LAST_CAPABILITY = 63
-
-_libc = ctypes.CDLL(None, use_errno=True)
-
-Layers = dict[str, str]
+NEW_USERS, NEW_NAMES, NEW_IPC, NEW_NETWORK = 0x10000000, 0x04000000, 0x08000000, 0x40000000
 
 
 @dataclass(frozen=True)
@@ -36,20 +34,39 @@ class Limits:
     processes: int = 512
 
 
-def enter_jail(limits: Limits) -> Layers:
-    """Give up, for good, what a model does not need. Called once, in the forked runner, before the file is read."""
-    layers = {"process_group": _own_group()}
-    layers["uid"] = _drop_user(limits.uid)
-    layers["parent_death"] = die_with_parent()  # after the user id: changing it clears the signal
-    layers["no_new_privs"] = _prctl(PR_SET_NO_NEW_PRIVS, 1)
-    layers["dumpable"] = _prctl(PR_SET_DUMPABLE, 0)
-    layers["rlimits"] = _limit_resources(limits, own_user=layers["uid"].startswith("on"))
-    # Landlock (files, network, scopes) and the seccomp filter go here: last, since they deny what the lines above need.
-    return layers
-
-
 def die_with_parent() -> str:
-    return _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    return _state(lambda: kernel.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
+
+
+def gain_nothing() -> str:
+    """No new privileges, whatever is executed: also what lets Landlock and seccomp in without root."""
+    return _state(lambda: kernel.prctl(PR_SET_NO_NEW_PRIVS, 1))
+
+
+def stay_closed() -> str:
+    """No core file, and nobody of the same user looks into this memory."""
+    return _state(lambda: kernel.prctl(PR_SET_DUMPABLE, 0))
+
+
+def lead_a_group() -> str:
+    return _state(lambda: os.setpgid(0, 0))
+
+
+def leave_the_network() -> str:
+    """An empty network and a System V world of its own. Needs root, or a kernel that lets users have namespaces."""
+    users = 0 if os.geteuid() == 0 else NEW_USERS
+    return _state(lambda: kernel.unshare(NEW_NETWORK | NEW_IPC | NEW_NAMES | users))
+
+
+def drop_user(uid: int | None, *, was_root: bool) -> str:
+    """Become `uid`, or keep the user and drop every capability. An error here is the end of the runner."""
+    if uid is not None and was_root:
+        _become(uid)
+        return f"on: {uid}"
+    _drop_capabilities()
+    if not was_root:
+        return "off: not started by root"
+    return "off: the interpreter is readable by root alone; user kept, all capabilities dropped"
 
 
 def another_user_can_run(uid: int, folder: str) -> bool:
@@ -68,38 +85,7 @@ def another_user_can_run(uid: int, folder: str) -> bool:
     return os.waitpid(pid, 0)[1] == 0
 
 
-def _own_group() -> str:
-    os.setpgid(0, 0)
-    return "on"
-
-
-def _drop_user(uid: int | None) -> str:
-    if os.geteuid() != 0:
-        return "off: not started by root"
-    if uid is None:
-        _drop_capabilities()
-        return "off: the interpreter is readable by root alone; user kept, all capabilities dropped"
-    _become(uid)
-    return f"on: {uid}"
-
-
-def _become(uid: int) -> None:
-    os.setgroups([])
-    os.setresgid(uid, uid, uid)
-    os.setresuid(uid, uid, uid)
-
-
-def _drop_capabilities() -> None:
-    for capability in range(LAST_CAPABILITY + 1):
-        if _libc.prctl(PR_CAPBSET_DROP, ctypes.c_ulong(capability), 0, 0, 0) != 0:
-            break
-    header = ctypes.create_string_buffer(struct.pack("Ii", CAPABILITY_VERSION, 0), 8)
-    nothing = ctypes.create_string_buffer(bytes(24), 24)
-    if _libc.capset(header, nothing) != 0:
-        raise OSError(ctypes.get_errno(), "capset")
-
-
-def _limit_resources(limits: Limits, *, own_user: bool) -> str:
+def limit_resources(limits: Limits, *, own_user: bool) -> str:
     wanted = {
         "AS": limits.memory,
         "CORE": 0,
@@ -120,7 +106,23 @@ def _limit_resources(limits: Limits, *, own_user: bool) -> str:
     return "on: " + " ".join(f"{name}={value}" for name, value in wanted.items())
 
 
-def _prctl(option: int, value: int) -> str:
-    if _libc.prctl(option, ctypes.c_ulong(value), 0, 0, 0) != 0:
-        return f"off: {os.strerror(ctypes.get_errno())}"
+def _become(uid: int) -> None:
+    os.setgroups([])
+    os.setresgid(uid, uid, uid)
+    os.setresuid(uid, uid, uid)
+
+
+def _drop_capabilities() -> None:
+    """Those of root, or those that a namespace of one's own has just brought."""
+    with contextlib.suppress(OSError):  # the end of the list, or nothing to drop
+        for capability in range(LAST_CAPABILITY + 1):
+            kernel.prctl(PR_CAPBSET_DROP, capability)
+    kernel.capset(struct.pack("Ii", CAPABILITY_VERSION, 0), bytes(24))
+
+
+def _state(action: Callable[[], None]) -> str:
+    try:
+        action()
+    except OSError as error:
+        return f"off: {error.strerror or error}"
     return "on"

@@ -6,7 +6,7 @@ import threading
 import time
 from typing import Any
 
-from . import limits, loading, scoring, wire
+from . import jail, limits, loading, scoring, wire
 
 MAX_ERROR = 2000
 
@@ -28,7 +28,8 @@ def run(control: socket.socket) -> None:
 
 
 def _prepare(order: dict[str, Any], fd: int) -> tuple[scoring.Scorer, dict[str, Any]]:
-    layers = limits.enter_jail(limits.Limits(**order["limits"]))
+    layers = jail.enter(limits.Limits(**order["limits"]), order["without"])
+    jail.demand(layers, order["required"])
     started = time.perf_counter()
     scoring.notes.listen()
     admitted = frozenset((module, name) for module, name in order["admitted"])
@@ -81,12 +82,14 @@ def _reply(scorer: scoring.Scorer, request: dict[str, Any]) -> dict[str, Any]:
 def _code(error: BaseException) -> str:
     if isinstance(error, MemoryError):
         return "memory"
+    if isinstance(error, jail.Missing):
+        return "jail_missing"
     if isinstance(error, loading.NotAdmitted):
         return "not_admitted"
     return "not_servable" if isinstance(error, scoring.NotServable) else "failed"
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, loading.NotAdmitted | scoring.NotServable):
+    if isinstance(error, jail.Missing | loading.NotAdmitted | scoring.NotServable):
         return str(error)[:MAX_ERROR]
     return f"{type(error).__name__}: {error}"[:MAX_ERROR]

@@ -9,11 +9,13 @@ import gc
 import os
 import signal
 import socket
+from collections.abc import Collection
 from pathlib import Path
 
-from . import limits, loading, serving, wire
+from . import jail, limits, loading, serving, wire
 
 FIRST_UID = 60_000
+REHEARSAL_MEMORY = 2 << 30
 
 
 def main(control_fd: int, parent: int) -> None:
@@ -25,11 +27,12 @@ def main(control_fd: int, parent: int) -> None:
     order = wire.receive(control)
     loading.preload(frozenset((module, name) for module, name in order["admitted"]))
     drops = os.geteuid() == 0 and limits.another_user_can_run(FIRST_UID, str(Path(__file__).parent))
+    layers = _rehearse(FIRST_UID if drops else None, order["without"])
     gc.collect()
     gc.freeze()  # the collector would otherwise touch, and so copy, every shared page in each runner
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the dead
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the supervisor
-    wire.send(control, {"ok": True, "pid": os.getpid(), "drops_user": drops})
+    wire.send(control, {"ok": True, "pid": os.getpid(), "drops_user": drops, "layers": layers})
     with contextlib.suppress(wire.Closed):
         while True:
             _message, fds = wire.receive_with_fds(control)
@@ -38,6 +41,25 @@ def main(control_fd: int, parent: int) -> None:
                 _be_runner(fds[0])
             os.close(fds[0])
             wire.send(control, {"ok": True, "pid": pid})
+
+
+def _rehearse(uid: int | None, without: Collection[str]) -> jail.Layers:
+    """The layers that a runner will find here, from a child that enters the jail and opens no model."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        pid = os.fork()
+        if pid == 0:
+            with contextlib.suppress(BaseException):
+                found = jail.enter(limits.Limits(memory=REHEARSAL_MEMORY, uid=uid), without)
+                wire.send(theirs, {"layers": found})
+            os._exit(0)
+        theirs.close()
+        try:
+            layers: jail.Layers = wire.receive(ours)["layers"]
+        except wire.Closed:
+            layers = {}  # it died: nothing is known to hold
+        os.waitpid(pid, 0)
+    return layers
 
 
 def _be_runner(fd: int) -> None:

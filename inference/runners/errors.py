@@ -57,4 +57,11 @@ def refused(code: str, detail: str) -> ModelUnavailable:
         return ModelUnavailable(
             _("The model crashed several times and rests for a minute."), code=code, detail=detail
         )
+    if code == "jail_missing":
+        return ModelUnavailable(
+            _("The model is not loaded, because this machine lacks a part of the jail that models run in."),
+            code=code,
+            detail=detail,
+            fix=_("Ask an administrator: /readyz names what is missing and what to do."),
+        )
     return ModelUnavailable(_("The model cannot be loaded."), code=code or "model_unavailable", detail=detail)

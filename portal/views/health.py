@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.cache import never_cache
 
 from inference import runners
+from inference.runners import jail
 from registry import storage
 
 
@@ -19,8 +20,8 @@ def live(request: HttpRequest) -> HttpResponse:
 @never_cache
 def ready(request: HttpRequest) -> JsonResponse:
     """200 when everything that an answer needs is there, else 503 with what is missing."""
-    parts = {"database": _database(), "storage": _storage(), "models": _models()}
-    is_ready = all(state == "ok" for state in parts.values())
+    parts = {"database": _database(), "storage": _storage(), "models": _models(), "jail": _jail()}
+    is_ready = all(state == "ok" or state.startswith("ok ") for state in parts.values())
     return JsonResponse({"ready": is_ready, **parts}, status=200 if is_ready else 503)
 
 
@@ -51,6 +52,13 @@ def _storage() -> str:
     except Exception:
         return "unreachable"
     return "ok"
+
+
+def _jail() -> str:
+    try:
+        return jail.state(runners.client())
+    except runners.ModelError:
+        return "unknown: the model supervisor does not answer"
 
 
 def _models() -> str:

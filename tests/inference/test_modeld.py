@@ -16,6 +16,7 @@ from inference.modeld import address, store
 from inference.runners import Client, ModelUnavailable
 from tests import trained
 from tests.inference.conftest import MakeSpec
+from tests.live import wait_until
 from tests.modeld import ROOT, Supervisor
 from tests.processes import wait_until_dead
 
@@ -200,7 +201,7 @@ def test_it_starts_without_django_in_a_clean_environment(own: Supervisor) -> Non
     modules = Path(f"/proc/{own.process.pid}/maps").read_text()
 
     assert "sklearn" not in modules and "numpy" not in modules
-    zygote = own.client.status()["zygote"]
+    zygote = wait_until(lambda: own.client.status()["zygote"], 30)
     environment = Path(f"/proc/{zygote}/environ").read_bytes()
     assert b"PYTEST" not in environment and b"HOME=/nonexistent" in environment
 

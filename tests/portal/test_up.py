@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,3 +142,19 @@ def _lives(pid: int) -> bool:
     except OSError:
         return False
     return state != "Z"
+
+
+def test_on_an_older_kernel_it_starts_and_says_that_no_model_is_loaded(tmp_path: Path) -> None:
+    portal = Portal(
+        tmp_path / "data", machine=[sys.executable, str(ROOT / "tests/older_kernel.py"), "landlock"]
+    )
+    try:
+        portal.start()
+        wait_until(lambda: "Ctrl-C" in "".join(portal.output), 10)
+        status, parts = portal.call("GET", "/readyz")
+    finally:
+        portal.stop()
+
+    assert "no model is loaded: landlock is off" in "".join(portal.output)
+    assert status == 503
+    assert "Linux 5.13" in parts["jail"] and parts["models"] == "ok"

@@ -1,6 +1,7 @@
 """`manage.py up`: everything one machine needs, started together, watched, and stopped together."""
 
 import http.client
+import json
 import os
 import socket
 import sys
@@ -17,6 +18,7 @@ from django.db.migrations.executor import MigrationExecutor
 
 from inference import heartbeats
 from inference.modeld import address as modeld
+from inference.runners import jail
 from portal import first_steps, units
 from portal.launcher import CannotStart, Child, Claim, Family, Unit, free_port, say
 
@@ -87,6 +89,7 @@ class Start:
         self.family = Family(self.data_dir / "logs")
         self.demo: Child | None = None
         self.demo_people_are_known = False
+        self.jail = jail.NOT_TRIED
 
     @property
     def address(self) -> str:
@@ -149,18 +152,27 @@ class Start:
         return True
 
     def _web_answers(self) -> bool:
-        return self._asks("/livez") == http.client.OK
+        return self._ask("/livez")[0] == http.client.OK
 
     def _is_all_well(self) -> bool:
-        return self._asks("/readyz") == http.client.OK
+        """All but the jail must be well: where the system lacks it, the portal says so and loads no model."""
+        try:
+            parts: dict[str, Any] = json.loads(self._ask("/readyz")[1])
+        except ValueError:
+            return False
+        self.jail = str(parts.pop("jail", jail.NOT_TRIED))
+        return self.jail != jail.NOT_TRIED and all(
+            parts.get(each) == "ok" for each in parts if each != "ready"
+        )
 
-    def _asks(self, path: str) -> int:
+    def _ask(self, path: str) -> tuple[int, bytes]:
         asked = http.client.HTTPConnection(ANYWHERE.get(self.host, self.host), self.port, timeout=5)
         try:
             asked.request("GET", path)
-            return asked.getresponse().status
+            answer = asked.getresponse()
+            return answer.status, answer.read()
         except (OSError, http.client.HTTPException):
-            return 0
+            return 0, b""
         finally:
             asked.close()
 
@@ -173,6 +185,8 @@ class Start:
         if administrator:
             say(f"  Administrator  {administrator.email} has no password yet. This link sets one, once:")
             say(f"                 {administrator.link(self.address)}")
+        if self.jail != "ok":
+            say(f"  Models         {self.jail}")
         say(f"  Data           {self.data_dir} (logs in {self.family.log_dir.name}/)")
         say("  Stop           Ctrl-C\n")
 

@@ -1,0 +1,360 @@
+"""What a model tries in its jail, with all layers on and with each of them off."""
+
+import pickle
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import skops.io
+from django.test import Client as DjangoClient
+
+from inference.runner import jail
+from inference.runners import Client, ModelError, ModelUnavailable
+from inference.runners import jail as account
+from portal import units
+from tests import hostile, probe, trained
+from tests.inference.conftest import MakeSpec
+from tests.live import wait_until
+from tests.modeld import ROOT, Supervisor
+
+pytestmark = pytest.mark.slow
+
+MACHINE_HAS = "this machine lacks a layer of the jail that Modelgate requires"
+OLDER = str(ROOT / "tests" / "older_kernel.py")
+
+TRY = """
+import sys, types
+probe = types.ModuleType("probe")
+exec({probe!r}, probe.__dict__)
+sys.modules["probe"] = probe
+import sklearn.linear_model
+def predict(self, X):
+    import sys
+    raise KeyError(sys.modules["probe"].report(**{places!r}))
+sklearn.linear_model.LogisticRegression.predict = predict
+"""
+
+
+@pytest.fixture
+def places(tmp_path: Path) -> Iterator[dict[str, Any]]:
+    """What is there to be read, changed and talked to."""
+    data = tmp_path / "data"
+    (data / "empty").mkdir(parents=True)
+    for name in ("secret_key", "victim", "deleted"):
+        (data / name).write_text("secret")
+    (tmp_path / "other_model").write_text("model")
+    with (
+        socket.create_server(("127.0.0.1", 0)) as tcp,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp,
+        socket.socket(socket.AF_UNIX) as unix,
+        socket.socket(socket.AF_UNIX) as abstract,
+    ):
+        udp.bind(("127.0.0.1", 0))
+        unix.bind(str(data / "socket"))
+        unix.listen()
+        abstract.bind(f"\0{tmp_path}")
+        abstract.listen()
+        yield {
+            "name": f"modelgate-{tmp_path.name}",
+            "data": str(data),
+            "secret_key": str(data / "secret_key"),
+            "other_model": str(tmp_path / "other_model"),
+            "our_code": str(ROOT / "inference" / "modeld" / "supervisor.py"),
+            "port": tcp.getsockname()[1],
+            "udp_port": udp.getsockname()[1],
+            "unix": str(data / "socket"),
+            "abstract": f"\0{tmp_path}",
+        }
+    for folder in ("/tmp", "/dev/shm"):
+        Path(folder, f"modelgate-{tmp_path.name}").unlink(missing_ok=True)
+
+
+def what_opens(tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any], *options: str) -> set[str]:
+    running = Supervisor(tmp_path / "s.sock", tmp_path, *options).start()
+    try:
+        more = {"own_model": str(tmp_path / "own"), "supervisor": running.process.pid}
+        source = TRY.format(probe=Path(probe.__file__).read_text(), places={**places, **more})
+        data = hostile.with_code(source, trained.whole_numbers())
+        (tmp_path / "own").write_bytes(data)
+        spec = make_spec(data, columns=(("age", "integer"),), admitted=hostile.EXEC)
+        with pytest.raises(ModelError) as error:
+            running.client.predict(spec, pa.table({"age": [33]}), 60)
+        kind, _colon, found = error.value.detail.partition(": ")
+        assert kind == "KeyError", error.value.detail
+        return set(found.strip("'").split())
+    finally:
+        running.stop()
+
+
+# What opens when one layer is left out and all others hold: on every machine, and on some. An act that is on no line
+# is closed by two layers at least. Without `no_new_privs` neither Landlock nor seccomp can be had.
+NOWHERE: frozenset[str] = frozenset()
+ALWAYS = {
+    "network": NOWHERE,
+    "uid": NOWHERE,
+    "dumpable": NOWHERE,
+    "rlimits": {"take_memory"},
+    "landlock": {
+        "list_processes",
+        "list_root",
+        "list_temporary_files",
+        "read_device",
+        "read_kernel_settings",
+        "read_passwd",
+    },
+    "seccomp": {
+        "fork",
+        "hand_over_descriptors",
+        "leave_the_group",
+        "let_others_look_in",
+        "memory_file",
+        "netlink_socket",
+        "other_personality",
+        "outlive_the_parent",
+        "shared_memory",
+        "socket_pair",
+    },
+}
+SOMETIMES = {
+    "network": NOWHERE,
+    "uid": {"have_capabilities", "lock_memory"},  # root
+    "dumpable": NOWHERE,
+    "rlimits": {"dump_core", "lock_memory", "open_many_files"},  # what the system around us allows
+    "landlock": {  # files of root, read by a runner that keeps its user
+        "list_data_folder",
+        "list_system_settings",
+        "read_data_folder",
+        "read_other_models",
+        "read_our_code",
+        "read_own_environment",
+        "read_own_model_by_path",
+        "read_parent_command_line",
+    },
+    "seccomp": {  # files of the same user; calls that another filter around us may refuse; an older Landlock
+        "change_attributes",
+        "change_mode",
+        "change_owner",
+        "change_times",
+        "change_user",
+        "connect_abstract_unix",
+        "connect_tcp",
+        "connect_unix",
+        "handle_on_parent",
+        "io_uring",
+        "keys_of_the_kernel",
+        "listen_tcp",
+        "new_user_namespace",
+        "performance_counters",
+        "send_udp",
+        "signal_everybody",
+        "signal_parent",
+        "signal_supervisor",
+        "truncate_file",
+        "user_faults",
+        "watch_a_folder",
+    },
+}
+
+
+def wait_until_tried(client: Client) -> None:
+    """The zygote tries the jail when it starts; a runner cannot be had before."""
+    wait_until(lambda: account.state(client) != account.NOT_TRIED, 90)
+
+
+def without(*layers: str) -> list[str]:
+    return [word for layer in layers for word in ("--without", layer)]
+
+
+def test_the_probe_tries_enough() -> None:
+    assert len(probe.ACTS) >= 70
+    assert set().union(*ALWAYS.values(), *SOMETIMES.values()) <= set(probe.ACTS)
+
+
+def test_a_model_in_its_jail_succeeds_with_nothing(
+    tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any]
+) -> None:
+    assert what_opens(tmp_path, make_spec, places) == set()
+
+
+@pytest.mark.parametrize("layer", ALWAYS)
+def test_each_layer_holds_what_opens_without_it(
+    tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any], layer: str
+) -> None:
+    opened = what_opens(tmp_path, make_spec, places, *without(layer))
+
+    assert opened >= ALWAYS[layer]
+    assert opened <= {*ALWAYS[layer], *SOMETIMES[layer]}
+
+
+def test_landlock_alone_still_lets_nobody_write_execute_or_connect(
+    tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any]
+) -> None:
+    """What two layers hold opens when both are gone; the first of them is seccomp."""
+    opened = what_opens(tmp_path, make_spec, places, *without("landlock", "seccomp"))
+
+    assert opened >= {"execute", "write_device", "write_temporary_file", "signal_everybody"}
+
+
+def test_the_probe_is_able_to_do_what_it_tries(
+    tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any]
+) -> None:
+    """Otherwise "closed" would say nothing."""
+    opened = what_opens(tmp_path, make_spec, places, *without(*jail.SWITCHES))
+
+    assert len(opened) >= 45
+    assert opened >= {"connect_tcp", "send_udp", "listen_tcp", "connect_abstract_unix", "connect_unix"}
+
+
+# --- a machine that lacks a layer ---
+
+
+@pytest.fixture(params=["landlock", "seccomp"])
+def lacking(request: pytest.FixtureRequest) -> str:
+    layer: str = request.param
+    return layer
+
+
+@pytest.fixture
+def start_on_older_kernel(tmp_path: Path, lacking: str) -> Iterator[Any]:
+    started: list[Supervisor] = []
+
+    def start(*options: str) -> Client:
+        running = Supervisor(tmp_path / "s.sock", tmp_path, *options)
+        running.machine = (sys.executable, OLDER, lacking)
+        started.append(running)
+        return running.start().client
+
+    yield start
+    for running in started:
+        running.stop()
+
+
+def test_without_a_required_layer_nothing_is_loaded(
+    start_on_older_kernel: Any, make_spec: MakeSpec, lacking: str
+) -> None:
+    client = start_on_older_kernel()
+    files = {"joblib": trained.joblib_bytes, "pickle": pickle.dumps, "skops": skops.io.dumps}
+    specs = [make_spec(dump(trained.logistic()), form=form) for form, dump in files.items()]
+
+    for spec in specs * 3:  # and it stays the machine's fault, never a crash loop of the model
+        with pytest.raises(ModelUnavailable) as error:
+            client.describe(spec)
+        assert error.value.code == "jail_missing"
+        assert f"{lacking} is off" in error.value.detail
+        assert "/readyz" in str(error.value.fix)
+
+    told = account.state(client)
+    assert told.startswith(f"no model is loaded: {lacking} is off: Function not implemented") or (
+        lacking == "landlock" and "landlock is off: this kernel has no Landlock" in told
+    )
+    assert "MODELGATE_JAIL_OPTIONAL_FOR_SKOPS" in told
+
+
+def test_one_setting_lets_skops_files_in_all_the_same_and_no_others(
+    start_on_older_kernel: Any, make_spec: MakeSpec, lacking: str
+) -> None:
+    client = start_on_older_kernel("--jail-optional-for-skops")
+
+    answer = client.predict(make_spec(skops.io.dumps(trained.logistic()), form="skops"), trained.table(5), 20)
+    facts = client.describe(make_spec(skops.io.dumps(trained.forest()), form="skops"))
+    with pytest.raises(ModelUnavailable) as error:
+        client.describe(make_spec(trained.logistic()))
+
+    assert answer.labels == trained.logistic().predict(trained.people()[trained.INPUTS].head(5)).tolist()
+    assert facts.layers[lacking].startswith("off")
+    assert error.value.code == "jail_missing"
+    assert account.state(client).startswith(f"ok for skops files alone: {lacking} is off")
+
+
+def test_no_new_privileges_carry_the_two_others(tmp_path: Path, make_spec: MakeSpec) -> None:
+    running = Supervisor(tmp_path / "s.sock", tmp_path, *without("no_new_privs")).start()
+    try:
+        with pytest.raises(ModelUnavailable) as error:
+            running.client.describe(make_spec(trained.logistic()))
+    finally:
+        running.stop()
+
+    assert error.value.code == "jail_missing"
+    assert "landlock is off" in error.value.detail and "seccomp is off" in error.value.detail
+
+
+# --- the account ---
+
+
+@pytest.mark.django_db
+def test_readyz_says_that_the_jail_is_whole(modeld: Supervisor, client: DjangoClient) -> None:
+    wait_until_tried(modeld.client)
+    response = client.get("/readyz")
+
+    assert (response.status_code, response.json()["jail"]) == (200, "ok")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    ("optional", "status"), [(False, 503), (True, 200)], ids=["required", "optional for skops"]
+)
+def test_readyz_says_what_is_missing_and_what_to_do(
+    modeld: Supervisor, client: DjangoClient, monkeypatch: pytest.MonkeyPatch, optional: bool, status: int
+) -> None:
+    said = {"missing": {"landlock": "off: Function not implemented"}, "optional_for_skops": optional}
+    monkeypatch.setattr(Client, "status", lambda self: {"jail": said})
+
+    response = client.get("/readyz")
+
+    assert response.status_code == status
+    told = response.json()["jail"]
+    assert "landlock is off: Function not implemented" in told and "Linux 5.13" in told
+
+
+def test_the_setting_becomes_an_argument_of_the_supervisor(settings: Any) -> None:
+    assert "--jail-optional-for-skops" not in units.modeld()
+    settings.MODELGATE_JAIL_OPTIONAL_FOR_SKOPS = True
+    assert "--jail-optional-for-skops" in units.modeld()
+
+
+def test_before_it_is_tried_nothing_is_promised(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Client, "status", lambda self: {"jail": {"missing": None}})
+
+    assert account.state(Client(Path("nowhere"))) == account.NOT_TRIED
+
+
+def test_every_required_layer_is_on_here(modeld: Supervisor, make_spec: MakeSpec) -> None:
+    facts = modeld.client.describe(make_spec(trained.logistic()))
+
+    assert jail.missing(facts.layers) == {}, MACHINE_HAS
+    assert modeld.client.status()["jail"]["missing"] == {}
+    assert account.state(modeld.client) == "ok"
+
+
+def test_a_layer_left_out_for_a_test_is_not_told_as_ready(tmp_path: Path, make_spec: MakeSpec) -> None:
+    running = Supervisor(tmp_path / "s.sock", tmp_path, *without("landlock")).start()
+    try:
+        running.client.describe(make_spec(trained.logistic()))
+        assert "landlock is off: switched off for a test" in account.state(running.client)
+    finally:
+        running.stop()
+
+
+def test_the_environment_switches_nothing_off(
+    tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("WITHOUT", "MODELGATE_WITHOUT", "MODELD_WITHOUT", "MODELGATE_JAIL_OPTIONAL_FOR_SKOPS"):
+        monkeypatch.setenv(name, "landlock")
+    running = Supervisor(tmp_path / "s.sock", tmp_path).start()
+    try:
+        facts = running.client.describe(make_spec(trained.logistic()))
+    finally:
+        running.stop()
+
+    assert jail.missing(facts.layers) == {}
+
+
+def test_a_layer_that_is_accepted_and_not_enforced_counts_as_off() -> None:
+    """Emulated kernels do that. Nothing has been closed here, so both attempts succeed."""
+    found = jail.proven({"landlock": "on: version 1", "seccomp": "on: 3 instructions"})
+
+    assert jail.missing(found, ["landlock", "seccomp"]).keys() == {"landlock", "seccomp"}
