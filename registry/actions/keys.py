@@ -31,11 +31,12 @@ def create_key(
 ) -> tuple[ApiKey, str]:
     """A key for `owner` and its secret, which exists nowhere else. `models` None means all that the owner sees.
 
-    Forbidden unless the owner asks, or an integrator or administrator does for a service account;
-    Invalid for actions that the owner's roles do not allow.
+    Forbidden unless the owner asks, or an administrator does for a service account, or an integrator for what their
+    own roles allow too; Invalid for actions that the owner's roles do not allow.
     """
     _may_hold_secret(actor, owner)
     wanted = _allowed_actions(owner, actions)
+    _require_own_roles(actor, owner, wanted)
     if not 1 <= days <= LONGEST_DAYS:
         raise Invalid(
             _("A key lives 1 to %(days)d days.") % {"days": LONGEST_DAYS},
@@ -101,6 +102,19 @@ def _may_hold_secret(actor: Any, owner: User) -> None:
         _may_use(actor, owner) or actor is people.SYSTEM,
         _("Only its owner may have a key of a person; an administrator may revoke it."),
         code="not_your_key",
+    )
+
+
+def _require_own_roles(actor: Any, owner: User, actions: list[str]) -> None:
+    """Whoever holds a service account's secret does what it may: an integrator gains no other role that way."""
+    if actor.pk == owner.pk or permissions.can_manage_people(actor):
+        return
+    beyond = [name for name in actions if not permissions.can_use_key_action(actor, name)]
+    permissions.require(
+        not beyond,
+        _("Your own roles do not allow %(actions)s: an administrator may make this key.")
+        % {"actions": ", ".join(beyond)},
+        code="beyond_your_roles",
     )
 
 
