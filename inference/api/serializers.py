@@ -6,7 +6,7 @@ from django.utils.translation import gettext as _
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from inference.batches import problems_for
+from inference.batches import problems_for, summary_for
 from inference.models import BatchJob
 from registry.api.fields import Body, EnvironmentField, JSONTextField, Query
 
@@ -176,7 +176,9 @@ class BatchSerializer(serializers.ModelSerializer):
     release: serializers.Field = serializers.SlugRelatedField(slug_field="number", read_only=True)
     rows = BatchRowsSerializer(source="*")
     problems = serializers.SerializerMethodField(help_text="By cause, worst first")
-    summary = serializers.DictField()
+    summary = serializers.SerializerMethodField(
+        help_text="Counts of answers; empty for who may not read the rows"
+    )
     options = serializers.DictField()
     created = serializers.DateTimeField(source="created_at")
     started = serializers.DateTimeField(source="started_at", allow_null=True)
@@ -216,6 +218,10 @@ class BatchSerializer(serializers.ModelSerializer):
     @extend_schema_field(serializers.ListField(child=serializers.DictField()))
     def get_problems(self, job: BatchJob) -> list[dict[str, Any]]:
         return problems_for(self.context["request"].user, job)
+
+    @extend_schema_field(serializers.DictField())
+    def get_summary(self, job: BatchJob) -> dict[str, Any]:
+        return summary_for(self.context["request"].user, job)
 
 
 class FileCheckSerializer(serializers.Serializer):

@@ -19,6 +19,7 @@ from inference.batches.verbs import (
     retry,
     run,
     start_batch,
+    summary_for,
 )
 
 __all__ = [
@@ -33,4 +34,5 @@ __all__ = [
     "retry",
     "run",
     "start_batch",
+    "summary_for",
 ]

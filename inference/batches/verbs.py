@@ -47,12 +47,7 @@ def start_batch(
     Refused: who may not predict, a model that does not answer here, a file that is no table by its first bytes,
     unknown options. `as_of` sets the time of the predictions back; only the demo and tests may.
     """
-    permissions.require(
-        permissions.can_predict(actor, model),
-        _("This needs the role “%(role)s”. An administrator can give it to you.")
-        % {"role": Role.BUSINESS.label},
-        code=f"needs_{Role.BUSINESS.value}",
-    )
+    _require_predict(actor, model)
     chosen = read_options(options or {})
     _refuse_as_of(as_of)
     release = gate.answering_release(model, environment, version)
@@ -160,12 +155,21 @@ def problems_for(user: Any, job: BatchJob) -> list[dict[str, Any]]:
     return [{**group, "examples": []} for group in job.problems]
 
 
+def summary_for(user: Any, job: BatchJob) -> dict[str, Any]:
+    """What was answered how often, only for those who may read the rows that were."""
+    return dict(job.summary) if can_read_rows(user, job) else {}
+
+
 def require_rows(user: Any, job: BatchJob) -> None:
     permissions.require(
         can_read_rows(user, job),
         _("Only the person who started this job may see its rows."),
         code="not_yours",
     )
+
+
+def _require_predict(actor: Any, model: RegisteredModel) -> None:
+    permissions.require_role(permissions.can_predict(actor, model), Role.BUSINESS)
 
 
 def _require_change(actor: Any, job: BatchJob) -> None:
@@ -180,6 +184,7 @@ def _require_change(actor: Any, job: BatchJob) -> None:
 def run(job: BatchJob, *, actor: Any) -> BatchJob:
     """Score a job that was held after its check."""
     _require_change(actor, job)
+    _require_predict(actor, job.model)
     if not BatchJob.objects.filter(pk=job.pk).move(
         old=State.READY, new=State.QUEUED, heartbeat_at=timezone.now(), expires_at=None
     ):
@@ -221,6 +226,7 @@ def cancel(job: BatchJob, *, actor: Any) -> BatchJob:
 def retry(job: BatchJob, *, actor: Any) -> BatchJob:
     """Go on with a job that failed or was stopped: only its unscored rows, on the version that it was pinned to."""
     _require_change(actor, job)
+    _require_predict(actor, job.model)
     gate.answering_release(job.model, job.environment, job.version.number)
     new = State.UPLOADED if job.total is None else State.QUEUED
     moved = BatchJob.objects.filter(pk=job.pk).move(

@@ -21,7 +21,7 @@ from inference.batches import files, finishing, leases, parts, scoring
 from inference.csvfile import Reading
 from inference.models.batches import BatchChunk, BatchJob
 from inference.runners import Answer, FreshRunner, ModelError
-from registry import gate, storage
+from registry import gate, permissions, storage
 from registry.errors import Refused
 
 logger = structlog.get_logger(__name__)
@@ -70,7 +70,13 @@ def _turn(job: BatchJob) -> bool:
 
 
 def _require_gate(job: BatchJob) -> None:
-    """The pinned version may have been withdrawn since the job was started."""
+    """Since the job was started its version may have been withdrawn, or its owner have lost the right to ask."""
+    permissions.require(
+        permissions.can_predict(job.created_by, job.model),
+        _("%(person)s, who started this job, may not predict with this model any more.")
+        % {"person": job.created_by},
+        code="owner_may_not_predict",
+    )
     if job.release is None or not gate.may_answer(job.version):
         gate.answering_release(job.model, job.environment, job.version.number)
 

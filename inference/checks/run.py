@@ -74,13 +74,13 @@ def run(version_id: int) -> None:
         except (_ServiceAway, runners.ModelError) as error:
             if not isinstance(error, _ServiceAway) and _service_answers():
                 logger.exception("checks_broken", version=str(version))
-                _give_up(version)
+                _give_up(version, lease)
             else:
                 logger.warning("checks_wait_for_the_model_service", version=str(version))
                 _leave_for_later(lease)
         except Exception:
             logger.exception("checks_broken", version=str(version))
-            _give_up(version)
+            _give_up(version, lease)
 
 
 def _try_all(case: steps.Case, lease: "Lease") -> None:
@@ -165,6 +165,8 @@ def _service_answers() -> bool:
 
 def _leave_for_later(lease: "Lease") -> None:
     """Let go of the version as if nobody had begun: the next tick hands it on."""
+    if not _still_ours(lease):
+        return
     _lay_out(lease.version_id)
     waiting = CheckResult.objects.filter(version=lease.version_id, name="load")
     waiting.update(detail=_("The model service does not answer; this goes on by itself when it does."))
@@ -178,13 +180,27 @@ def _environment(case: steps.Case) -> dict[str, object]:
     return {"packages": versions.here(case.facts), "made_with": made_with}
 
 
-def _give_up(version: ModelVersion) -> None:
-    """Something that is no check failed: the version must not stay where nobody looks at it again."""
+def _give_up(version: ModelVersion, lease: "Lease") -> None:
+    """Something that is no check failed: the version must not stay where nobody looks at it again.
+
+    Unless another worker looks at it already: then its results are the ones that count.
+    """
+    if not _still_ours(lease):
+        return
     left = version.checks.filter(status__in=[Status.WAITING, Status.RUNNING])
     name = left.values_list("name", flat=True).first() or next(reversed(steps.STEPS))
     left.update(status=Status.SKIPPED)
     _save(version, name, list(steps.STEPS).index(name), Status.FAILED, explain(RuntimeError())[0], [], None)
     catalog.finish_checks(version, passed=False, measured={}, environment=version.environment)
+
+
+def _still_ours(lease: "Lease") -> bool:
+    try:
+        lease.renew()
+    except _Lost:
+        logger.info("checks_taken_over", version_id=lease.version_id)
+        return False
+    return True
 
 
 class Lease:

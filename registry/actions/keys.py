@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -27,21 +27,25 @@ def create_key(
     actions: Iterable[str],
     models: Iterable[RegisteredModel] | None = None,
     days: int = 90,
+    not_after: datetime | None = None,
     actor: Any,
 ) -> tuple[ApiKey, str]:
     """A key for `owner` and its secret, which exists nowhere else. `models` None means all that the owner sees.
 
-    Forbidden unless the owner asks, or an integrator or administrator does for a service account;
-    Invalid for actions that the owner's roles do not allow.
+    It ends after `days`, and at `not_after` at the latest: a key that makes another gives it no more time than its own.
+    Forbidden unless the owner asks, or an administrator does for a service account, or an integrator for what their
+    own roles allow too; Invalid for actions that the owner's roles do not allow.
     """
     _may_hold_secret(actor, owner)
     wanted = _allowed_actions(owner, actions)
+    _require_own_roles(actor, owner, wanted)
     if not 1 <= days <= LONGEST_DAYS:
         raise Invalid(
             _("A key lives 1 to %(days)d days.") % {"days": LONGEST_DAYS},
             code="bad_expiry",
             errors=[{"field": "days", "code": "bad_expiry", "value": days}],
         )
+    ends = timezone.now() + timedelta(days=days)
     secret = f"{PREFIX}{secrets.token_urlsafe(32)}"
     key = ApiKey.objects.create(
         user=owner,
@@ -50,10 +54,18 @@ def create_key(
         digest=ApiKey.digest_of(secret),
         actions=wanted,
         all_models=models is None,
-        expires_at=timezone.now() + timedelta(days=days),
+        expires_at=min(ends, not_after) if not_after else ends,
     )
     key.only_models.set(models or [])
-    audit.record(Action.KEY_CREATED, target=key, actor=actor, owner=str(owner), actions=wanted, days=days)
+    audit.record(
+        Action.KEY_CREATED,
+        target=key,
+        actor=actor,
+        owner=str(owner),
+        actions=wanted,
+        days=days,
+        expires_at=key.expires_at,
+    )
     return key, secret
 
 
@@ -66,7 +78,9 @@ def revoke_key(key: ApiKey, *, actor: Any) -> None:
 
 
 @transaction.atomic
-def rotate_key(key: ApiKey, *, keep_hours: int = 0, actor: Any) -> tuple[ApiKey, str]:
+def rotate_key(
+    key: ApiKey, *, keep_hours: int = 0, not_after: datetime | None = None, actor: Any
+) -> tuple[ApiKey, str]:
     """A new key with the same rights; the old one ends after `keep_hours` (0, 1, 24 or 168).
 
     Forbidden as in `create_key`: who holds the new secret acts in the owner's name.
@@ -84,6 +98,7 @@ def rotate_key(key: ApiKey, *, keep_hours: int = 0, actor: Any) -> tuple[ApiKey,
         actions=key.actions,
         models=models,
         days=min(days, LONGEST_DAYS),
+        not_after=not_after,
         actor=actor,
     )
     until = timezone.now() + timedelta(hours=keep_hours)
@@ -101,6 +116,19 @@ def _may_hold_secret(actor: Any, owner: User) -> None:
         _may_use(actor, owner) or actor is people.SYSTEM,
         _("Only its owner may have a key of a person; an administrator may revoke it."),
         code="not_your_key",
+    )
+
+
+def _require_own_roles(actor: Any, owner: User, actions: list[str]) -> None:
+    """Whoever holds a service account's secret does what it may: an integrator gains no other role that way."""
+    if actor.pk == owner.pk or permissions.can_manage_people(actor):
+        return
+    beyond = [name for name in actions if not permissions.can_use_key_action(actor, name)]
+    permissions.require(
+        not beyond,
+        _("Your own roles do not allow %(actions)s: an administrator may make this key.")
+        % {"actions": ", ".join(beyond)},
+        code="beyond_your_roles",
     )
 
 

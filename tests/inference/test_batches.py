@@ -92,6 +92,41 @@ def test_it_tells_the_sinks_of_every_row_once(
     assert told[0].columns.column_names == ["age", "income", "city"] and told[0].classes == ("no", "yes")
 
 
+def lose_account(user: User) -> None:
+    User.objects.filter(pk=user.pk).update(is_active=False)
+
+
+def lose_role(user: User) -> None:
+    user.grants.all().delete()
+
+
+@pytest.mark.parametrize("lose", [lose_account, lose_role])
+def test_a_job_ends_when_its_owner_may_not_predict_any_more(
+    release: Release, business: User, runner: PlainRunner, lose: Any
+) -> None:
+    job = start(release, business)
+    lose(business)
+
+    finish(job)
+
+    assert (job.state, job.scored, runner.asked) == (State.FAILED, 0, [])
+    assert job.error.startswith("business@example.com, who started this job, may not predict")
+
+
+def test_who_lost_the_role_neither_runs_nor_retries(
+    release: Release, business: User, runner: PlainRunner
+) -> None:
+    held, failed = finish(start(release, business, hold=True)), start(release, business)
+    batches.cancel(failed, actor=business)
+    lose_role(business)
+    former = User.objects.get(pk=business.pk)
+
+    for act, job in ((batches.run, held), (batches.retry, failed)):
+        with pytest.raises(Forbidden) as caught:
+            act(job, actor=former)
+        assert caught.value.code == "needs_business"
+
+
 def test_it_stays_on_the_version_it_was_started_with(
     release: Release, business: User, runner: PlainRunner
 ) -> None:

@@ -434,6 +434,26 @@ def test_a_worker_that_was_thought_dead_stops_when_another_took_over(
         lease.renew()
 
 
+@pytest.mark.parametrize(
+    "end", [run._give_up, lambda _version, lease: run._leave_for_later(lease)], ids=["broken", "service away"]
+)
+def test_a_worker_that_breaks_late_leaves_the_version_to_the_one_that_took_over(
+    author: User, no_checks: list[int], end: Any
+) -> None:
+    version = upload(author, trained.logistic())
+    checks.start(version.pk)
+    stale = run.Lease(version.pk, version.checks_started_at)
+    stale.renew()
+    run.Lease(version.pk, stale.stamp).renew()
+    version.checks.filter(name="hash").update(status="running")
+
+    end(version, stale)
+
+    version.refresh_from_db()
+    assert version.state == State.CHECKING
+    assert version.checks.get(name="hash").status == "running"
+
+
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The ids that were handed to the broker."""

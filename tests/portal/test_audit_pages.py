@@ -123,7 +123,7 @@ def test_the_export_is_for_those_who_see_everything(business, client):
     assert client.get(reverse("audit-export")).status_code == 403
 
 
-def test_a_tampered_event_is_said_in_red(auditor, client):
+def test_a_tampered_event_is_said_in_red(auditor, client, monkeypatch):
     event = record(auditor)
     client.force_login(auditor)
     triggers.remove(connection)
@@ -133,7 +133,35 @@ def test_a_tampered_event_is_said_in_red(auditor, client):
                 "UPDATE registry_auditevent SET reason = 'nothing to see' WHERE id = %s", [event.pk]
             )
         html = client.post(reverse("audit-verify"), follow=True).content.decode()
+        walks = count_walks(monkeypatch)
+        client.get(reverse("audit-log"))
     finally:
         triggers.install(connection)
 
     assert f"Chain broken at #{event.seq}" in html
+    assert walks == []
+
+
+def test_the_chain_is_walked_for_those_who_see_everything_only(business, auditor, client, monkeypatch):
+    walks = count_walks(monkeypatch)
+    record(business)
+
+    client.force_login(business)
+    html = client.get(reverse("audit-log")).content.decode()
+    assert "Chain" not in html
+    assert walks == []
+
+    client.force_login(auditor)
+    assert "Chain verified" in client.get(reverse("audit-log")).content.decode()
+    assert len(walks) == 1
+
+
+def count_walks(monkeypatch):
+    walks, verify = [], audit.verify
+
+    def walk():
+        walks.append(1)
+        return verify()
+
+    monkeypatch.setattr(audit, "verify", walk)
+    return walks

@@ -80,6 +80,24 @@ def test_a_service_account_never_approves(administrator: User) -> None:
         keys.create_key(owner=robot, name="x", actions=["approve"], actor=administrator)
 
 
+@pytest.mark.parametrize("action", ["release", "rollback", "upload"])
+def test_an_integrator_gains_no_role_through_a_service_account(
+    integrator: User, administrator: User, action: str
+) -> None:
+    robot = create_user(roles=[Role.OPERATOR, Role.AUTHOR, Role.INTEGRATOR], is_service=True)
+
+    with pytest.raises(Forbidden) as caught:
+        keys.create_key(owner=robot, name="x", actions=["predict", action], actor=integrator)
+    assert (caught.value.code, action in str(caught.value)) == ("beyond_your_roles", True)
+
+    strong, _secret = keys.create_key(owner=robot, name="x", actions=[action], actor=administrator)
+    with pytest.raises(Forbidden):
+        keys.rotate_key(strong, actor=integrator)
+    assert ApiKey.objects.get().state == "active"
+
+    keys.create_key(owner=robot, name="x", actions=["predict"], actor=integrator)
+
+
 def test_nobody_makes_keys_for_somebody_else(author: User, approver: User) -> None:
     with pytest.raises(Forbidden):
         keys.create_key(owner=approver, name="x", actions=["approve"], actor=author)

@@ -1,5 +1,9 @@
-"""Keys: made, rotated and revoked. A key may only touch keys that can do no more than itself."""
+"""Keys: made, rotated and revoked. A key may only touch keys that can do no more than itself.
 
+Nor does a key live on through its likes: what it makes ends when it ends, and it rotates nothing but itself.
+"""
+
+from datetime import datetime
 from typing import Any
 
 from django.db.models import Q, QuerySet
@@ -63,6 +67,20 @@ class Keys(Endpoint):
                 fix=_("Sign in and do it there, or ask for fewer actions."),
             )
 
+    def own_end(self) -> datetime | None:
+        """When the key of this call ends; a person who is signed in has no end."""
+        key = key_of(self.request)
+        return key.expires_at if key else None
+
+    def require_itself(self, found: ApiKey) -> None:
+        key = key_of(self.request)
+        if key is not None and key != found:
+            raise Forbidden(
+                _("A key may rotate no key but itself."),
+                code="not_this_key",
+                fix=_("Sign in and do it there, or call with the key that is to be rotated."),
+            )
+
     def tell_secret(self, key: ApiKey, secret: str) -> Response:
         key.secret = secret  # type: ignore[attr-defined]
         return Response(NewKeySerializer(key).data, status=201)
@@ -77,12 +95,13 @@ class KeyList(Keys, ListAPIView):
 
     @extend_schema(request=KeyBody, responses={201: NewKeySerializer})
     def post(self, request: Request) -> Response:
-        """Make a key. Its secret is in this answer and nowhere else."""
+        """Make a key. Its secret is in this answer and nowhere else. Made by a key, it ends no later than that one."""
         body: dict[str, Any] = self.read(KeyBody, models=self.models())
         owner = _owner(body.pop("owner", ""), self.actor)
         models = body.pop("models", None)
         self.require_within(body["actions"], models, owner)
-        return self.tell_secret(*keys.create_key(owner=owner, models=models, **body, actor=self.actor))
+        made = keys.create_key(owner=owner, models=models, **body, not_after=self.own_end(), actor=self.actor)
+        return self.tell_secret(*made)
 
 
 class KeyRotate(Keys):
@@ -92,8 +111,14 @@ class KeyRotate(Keys):
 
     @extend_schema(request=RotateBody, responses={201: NewKeySerializer})
     def post(self, request: Request, pk: int) -> Response:
-        """A new key with the same rights; the old one ends at once or after some hours."""
-        return self.tell_secret(*keys.rotate_key(self.get_key(), **self.read(RotateBody), actor=self.actor))
+        """A new key with the same rights; the old one ends at once or after some hours.
+
+        A key rotates only itself, and its successor ends when it would have ended.
+        """
+        key = self.get_key()
+        self.require_itself(key)
+        body = self.read(RotateBody)
+        return self.tell_secret(*keys.rotate_key(key, **body, not_after=self.own_end(), actor=self.actor))
 
 
 class KeyRevoke(Keys):

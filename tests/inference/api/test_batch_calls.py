@@ -75,6 +75,18 @@ def test_problem_rows_come_as_a_file(caller: Program, release: Release) -> None:
     assert b"old" in body_of(caller.get(f"/batches/{mixed.public_id}/problems/"))
 
 
+def test_answers_are_counted_for_those_who_may_read_the_rows(
+    caller: Program, release: Release, operator: User, auditor: User
+) -> None:
+    job = finish(start(caller))
+    path = f"/batches/{job.public_id}/"
+
+    assert ok(caller.get(path))["summary"]["classes"]
+    assert ok(program(auditor).get(path))["summary"]["classes"]
+    assert ok(program(operator).get(path))["summary"] == {}
+    assert ok(program(operator).get("/batches/"))["results"][0]["summary"] == {}
+
+
 def test_a_held_job_waits_for_run(caller: Program, release: Release) -> None:
     job = finish(start(caller, options=json.dumps({"hold": True})))
     assert job.state == "ready"

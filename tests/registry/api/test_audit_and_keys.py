@@ -129,6 +129,38 @@ def test_rotating_ends_the_old_key(business: User) -> None:
     ok(Program(made["secret"]).get("/keys/"))
 
 
+def test_what_a_key_makes_ends_no_later_than_it(business: User) -> None:
+    caller = program(business, "read")
+    end = ApiKey.objects.get().expires_at
+
+    made = ok(caller.post("/keys/", {"name": "longer", "actions": ["read"], "days": 365}), 201)
+    fresh = ok(caller.post(f"/keys/{ApiKey.objects.get(name='test').pk}/rotate/"), 201)
+
+    ends = ApiKey.objects.filter(prefix__in=[made["prefix"], fresh["prefix"]]).values_list(
+        "expires_at", flat=True
+    )
+    assert list(ends) == [end, end]
+
+
+def test_a_key_rotates_only_itself(business: User) -> None:
+    caller, other = program(business, "read"), program(business, "read")
+    pk = ApiKey.objects.order_by("-pk")[0].pk
+
+    problem(caller.post(f"/keys/{pk}/rotate/"), 403, "not_this_key")
+    ok(other.post(f"/keys/{pk}/rotate/"), 201)
+
+
+def test_a_person_who_is_signed_in_rotates_for_the_whole_time(business: User) -> None:
+    create_key(business, "read")
+    old = ApiKey.objects.get()
+    caller = Program()
+    caller.client.force_login(business)
+
+    fresh = ok(caller.post(f"/keys/{old.pk}/rotate/"), 201)
+
+    assert ApiKey.objects.get(prefix=fresh["prefix"]).expires_at > old.expires_at
+
+
 def test_revoking_ends_it_at_once(business: User) -> None:
     caller, other = program(business), program(business, "read")
     pk = ApiKey.objects.order_by("-pk")[0].pk
