@@ -20,7 +20,6 @@ from registry.models.audit import AuditEventQuerySet
 
 PER_PAGE = 50
 _VERIFIED = "audit-verified"
-_DAY = 24 * 3600
 
 
 def visible_events(user: User) -> AuditEventQuerySet:

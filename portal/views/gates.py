@@ -14,7 +14,6 @@ from monitoring.windows import Service
 from registry import permissions
 from registry.models import (
     PRODUCTION,
-    Decision,
     Environment,
     Freeze,
     ModelVersion,
@@ -23,6 +22,7 @@ from registry.models import (
     ReleaseRequest,
     User,
 )
+from registry.serving import approvers_of
 
 
 def person(request: HttpRequest) -> User:
@@ -48,18 +48,11 @@ def get_request(request: HttpRequest, public_id: str) -> ReleaseRequest:
 
 def serving(models: Iterable[RegisteredModel], environment: str = PRODUCTION) -> dict[int, Release]:
     """The release that answers now, by model: one query for a whole list."""
-    rows = (
-        Release.objects.filter(model__in=[model.pk for model in models], environment__slug=environment)
-        .order_by("model_id", "-number")
-        .values_list("model_id", "pk")
+    releases = Release.objects.answering().filter(
+        model__in=[model.pk for model in models], environment__slug=environment
     )
-    latest: dict[int, int] = {}
-    for model_id, pk in rows:
-        latest.setdefault(model_id, pk)
-    releases = Release.objects.filter(pk__in=latest.values()).select_related(
-        "version", "released_by", "request", "restores__request"
-    )
-    return {release.model_id: release for release in releases}
+    related = releases.select_related("version", "released_by", "request", "restores__request")
+    return {release.model_id: release for release in related}
 
 
 def model_page(request: HttpRequest, model: RegisteredModel, tab: str) -> dict[str, Any]:
@@ -76,7 +69,7 @@ def model_page(request: HttpRequest, model: RegisteredModel, tab: str) -> dict[s
         "model": model,
         "tab": tab,
         "serving": current,
-        "approvers": approvers_of([current])[current.pk] if current else "",
+        "approvers": names_of_approvers([current])[current.pk] if current else "",
         "freeze": freeze,
         "undo": undo_of(freeze.release) if freeze else None,
         "trouble": trouble(current) if current else None,
@@ -91,14 +84,10 @@ def model_page(request: HttpRequest, model: RegisteredModel, tab: str) -> dict[s
     }
 
 
-def approvers_of(releases: Iterable[Release]) -> dict[int, str]:
-    """Who approved what each release, or the one that it restores, serves: names, in one query."""
-    origins = {release.pk: (release.restores or release).request_id for release in releases}
-    names: dict[int | None, list[str]] = {}
-    decisions = Decision.objects.filter(request__in=[pk for pk in origins.values() if pk], verdict="approved")
-    for decision in decisions.select_related("decided_by"):
-        names.setdefault(decision.request_id, []).append(decision.decided_by.display_name)
-    return {release: ", ".join(names.get(request, [])) for release, request in origins.items()}
+def names_of_approvers(releases: Iterable[Release]) -> dict[int, str]:
+    """Who approved what each release serves, as names in a sentence."""
+    found = approvers_of(releases)
+    return {release: ", ".join(user.display_name for user in people) for release, people in found.items()}
 
 
 #: A serving model is in trouble when this share of at least so many calls of so many minutes failed.
