@@ -10,7 +10,8 @@ from django.utils.translation import gettext as _
 from portal import answers
 from portal.forms.registry import DatasetForm, ModelChangeForm, ModelForm
 from portal.views.acts import attempt
-from portal.views.gates import get_model, model_page, serving
+from portal.views.gates import get_model
+from portal.views.model_page import model_page, serving
 from portal.views.registry import states
 from registry import permissions
 from registry.actions import catalog

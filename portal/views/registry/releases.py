@@ -18,7 +18,8 @@ from inference.models import BatchJob, Prediction
 from portal.forms.registry import ReasonForm, ReleaseForm, RollbackForm
 from portal.templatetags.portal_tags import count, duration, percent
 from portal.views.acts import attempt, problems, require_role
-from portal.views.gates import get_model, get_version, model_page, names_of_approvers, person, service_of
+from portal.views.gates import get_model, get_version, person
+from portal.views.model_page import model_page, names_of_approvers, service_of
 from portal.views.registry.approvals import schema_changes
 from portal.views.registry.versions import metrics_of
 from registry import permissions

@@ -21,7 +21,8 @@ from portal.forms.registry import (
     target_initial,
 )
 from portal.views.acts import attempt, on_the_record, problems, require_role
-from portal.views.gates import get_model, get_version, model_page, person
+from portal.views.gates import get_model, get_version, person
+from portal.views.model_page import model_page
 from portal.views.registry import states
 from registry import artifacts, audit, permissions
 from registry.actions import approvals, catalog
