@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from django.utils.translation import gettext as _
 
-from registry import delimited
+from registry import delimited, tables
 from registry.errors import FieldError, Invalid, TooLarge
 from registry.schema import Schema
 
@@ -32,6 +32,8 @@ ROW, PROBLEM = "row", "problem"
 #: A gzip file may not grow beyond this many times its size, once it is past the first megabytes.
 MAX_EXPANSION = 200
 SAMPLE_BYTES = 2**18
+#: What a Parquet file may hold once its values are written out.
+MAX_UNPACKED = 2**33
 BLOCK_BYTES = 2**20
 
 
@@ -482,8 +484,8 @@ def table_of(arrays: Sequence[pa.Array], numbers: Sequence[int], problems: Seque
 
 def _parquet_blocks(path: Path, rows: int) -> Iterator[Block]:
     first = 0
-    with pq.ParquetFile(path) as file:
-        for batch in file.iter_batches(batch_size=rows):
+    with tables.open_parquet(path) as file:
+        for batch in tables.parquet_batches(file, rows, limit=MAX_UNPACKED):
             arrays = [_as_text(column) for column in batch.columns]
             numbers = range(first, first + len(batch))
             yield Block(first, len(batch), table_of(arrays, numbers, [None] * len(batch)))

@@ -204,6 +204,10 @@ def _row(item: _Item, record: PredictionRecord, actual: Label | float, actor: An
 def _save(
     rows: Sequence[Feedback], receipt: Receipt, models: Mapping[int, RegisteredModel], actor: Any
 ) -> None:
+    # In a line for each model, so that the same word at the same time is recorded once.
+    list(
+        RegisteredModel.objects.select_for_update(no_key=True).filter(pk__in=models).order_by("pk").only("pk")
+    )
     latest = _latest(row.prediction_id for row in rows)
     fresh = []
     for row in rows:

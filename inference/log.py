@@ -18,6 +18,7 @@ import pyarrow as pa
 import structlog
 from django.conf import settings
 from django.db import transaction
+from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -136,9 +137,23 @@ def ingest(*, wait: bool = False) -> int:
     with segments.turn(place / "ingest.lock", wait=wait) as is_ours:
         if not is_ours:
             return 0
-        taken = sum(_ingest_segment(path) for path in segments.segments(place))
+        taken, failures = _ingest_all(segments.segments(place))
+    if failures:
+        raise failures[0]
     LogSegment.objects.filter(finished=True, seen_at__lt=timezone.now() - KEEP_FINISHED).delete()
     return taken
+
+
+def _ingest_all(paths: Iterable[Path]) -> tuple[int, list[Exception]]:
+    """Each segment by itself: one that cannot be stored must not keep all later predictions out of the database."""
+    taken, failures = 0, []
+    for path in paths:
+        try:
+            taken += _ingest_segment(path)
+        except Exception as error:
+            logger.exception("prediction_log_segment_failed", segment=path.name)
+            failures.append(error)
+    return taken, failures
 
 
 def _ingest_segment(path: Path) -> int:
@@ -189,7 +204,7 @@ def _store(name: str, start: int, frames: segments.Frames) -> bool:
         if not moved:
             return False
         if frames.lost:
-            LogSegment.objects.filter(name=name).update(lost=frames.lost)
+            LogSegment.objects.filter(name=name).update(lost=F("lost") + frames.lost)
         _drop_known_rows(calls)
         rows = [_prediction(call, row) for call in calls for row in call["rows"]]
         Prediction.objects.bulk_create(rows, batch_size=INSERT_ROWS, ignore_conflicts=True)

@@ -82,12 +82,13 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "django_structlog.middlewares.RequestMiddleware",
+    "portal.middleware.RequestLogMiddleware",
     "portal.middleware.AuditContextMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
+    "portal.middleware.BodyLimitMiddleware",
     "portal.middleware.LoginRequiredMiddleware",
     "portal.middleware.RefusedMiddleware",
 ]
@@ -327,14 +328,15 @@ SPECTACULAR_SETTINGS = {
     ],
 }
 
-# Mail
-EMAIL_BACKEND = env_str("MODELGATE_EMAIL_BACKEND", "django.core.mail.backends.console.EmailBackend")
+# Mail: none unless told, for a link to set a password must not be printed into a log
+EMAIL_BACKEND = env_str("MODELGATE_EMAIL_BACKEND", "django.core.mail.backends.dummy.EmailBackend")
 EMAIL_HOST = env_str("MODELGATE_EMAIL_HOST", "localhost")
 EMAIL_PORT = env_int("MODELGATE_EMAIL_PORT", 25, minimum=1)
 DEFAULT_FROM_EMAIL = env_str("MODELGATE_EMAIL_FROM", "modelgate@localhost")
 
 # Logs: one line an event, with the request id; no bodies, no secrets
 DJANGO_STRUCTLOG_CELERY_ENABLED = True
+DJANGO_STRUCTLOG_TRUST_UPSTREAM_REQUEST_ID = True  # it is ours: RequestIdMiddleware wrote it there
 _PROCESSORS: list[structlog.types.Processor] = [
     structlog.contextvars.merge_contextvars,
     structlog.stdlib.add_logger_name,

@@ -216,7 +216,9 @@ def plain(value: Any) -> Any:
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):
-        return value if value == 0 or 1e-4 <= abs(value) < 1e15 else repr(value)
+        if value == 0:
+            return 0.0  # PostgreSQL keeps no sign of a zero
+        return value if 1e-4 <= abs(value) < 1e15 else repr(value)
     if isinstance(value, datetime):
         return _iso(value)
     return str(value).replace("\x00", "�")

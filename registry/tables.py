@@ -5,7 +5,7 @@ of its values are. Anything that is not plainly a number stays text; nothing is 
 """
 
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import IO, TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 MAX_BYTES = 512 * 1024 * 1024
 MAX_ROWS = 5_000_000
 MAX_COLUMNS = 2_000
+BATCH_ROWS = 10_000
+MAX_PIECE = 512 * 1024 * 1024
 MISSING_MARKS = ("", "NA", "N/A", "n/a", "#N/A", "NaN", "nan", "null", "NULL")
 NUMBER = r"^[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?$"
 INTEGER = r"^[+-]?[0-9]{1,18}$"
@@ -82,31 +84,68 @@ def _within_limits(table: pa.Table) -> pa.Table:
 
 def _read_parquet(data: bytes) -> pa.Table:
     try:
-        with pq.ParquetFile(io.BytesIO(data)) as file:
+        with open_parquet(io.BytesIO(data)) as file:
             if file.metadata.num_rows > MAX_ROWS or _unpacked_size(file.metadata) > 4 * MAX_BYTES:
-                raise TooLarge(
-                    _("The Parquet file holds too much: %(rows)d rows.") % {"rows": file.metadata.num_rows},
-                    fix=_("Send a sample."),
-                )
-            table = file.read()
+                raise _too_much(file)
+            _refuse_nested(file.schema_arrow)
+            batches = parquet_batches(file, BATCH_ROWS, limit=4 * MAX_BYTES)
+            table = pa.Table.from_batches(batches, file.schema_arrow)
     except (pa.ArrowException, OSError) as error:
         raise Invalid(
             _("The Parquet file cannot be read: it is cut off or damaged."),
             code="bad_parquet",
             fix=_("Write it again and compare its size after the transfer."),
         ) from error
-    nested = [each.name for each in table.schema if pa.types.is_nested(each.type)]
+    # The pandas index that Parquet files carry along is no column of the data.
+    names = [name for name in table.column_names if not name.startswith("__index_level_")]
+    return (
+        pa.table({name: plain(table[name]) for name in names}) if _are_unique(names) else table.select(names)
+    )
+
+
+def open_parquet(source: Any) -> pq.ParquetFile:
+    """A Parquet file whose texts stay dictionaries while they are read: the same text a million times is there once."""
+    schema = pq.read_schema(source)
+    texts = [
+        each.name for each in schema if pa.types.is_string(each.type) or pa.types.is_large_string(each.type)
+    ]
+    return pq.ParquetFile(source, read_dictionary=texts)
+
+
+def parquet_batches(file: pq.ParquetFile, rows: int, *, limit: int) -> Iterator[pa.RecordBatch]:
+    """The rows in pieces. What they would fill is counted as they come: a file of 2 kB may stand for 100 GB."""
+    unpacked = 0
+    for batch in file.iter_batches(batch_size=rows):
+        size = sum(map(_size_of, batch.columns))
+        unpacked += size
+        if size > MAX_PIECE or unpacked > limit:
+            raise _too_much(file)
+        yield batch
+
+
+def _size_of(column: pa.Array) -> int:
+    """Bytes of a column once every value is written out."""
+    if not pa.types.is_dictionary(column.type):
+        return int(column.nbytes)
+    lengths = pc.binary_length(column.dictionary).take(column.indices)
+    return 4 * len(column) + int(pc.sum(lengths.cast(pa.int64())).as_py() or 0)
+
+
+def _too_much(file: pq.ParquetFile) -> TooLarge:
+    return TooLarge(
+        _("The Parquet file holds too much: %(rows)d rows.") % {"rows": file.metadata.num_rows},
+        fix=_("Send a sample."),
+    )
+
+
+def _refuse_nested(columns: pa.Schema) -> None:
+    nested = [each.name for each in columns if pa.types.is_nested(each.type)]
     if nested:
         raise Invalid(
             _("Columns hold lists or structures: %(names)s.") % {"names": ", ".join(nested)},
             code="nested_column",
             fix=_("Give one value per cell."),
         )
-    # The pandas index that Parquet files carry along is no column of the data.
-    names = [name for name in table.column_names if not name.startswith("__index_level_")]
-    return (
-        pa.table({name: plain(table[name]) for name in names}) if _are_unique(names) else table.select(names)
-    )
 
 
 def _unpacked_size(metadata: pq.FileMetaData) -> int:

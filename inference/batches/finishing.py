@@ -40,6 +40,8 @@ def finish(job: BatchJob) -> None:
         _write(job, chunks)
         _close(job, chunks)
     except Unfinished:
+        # Stopped meanwhile, say: whoever comes next must not wait for our lease to run out.
+        BatchJob.objects.held(job).update(owner="", lease_until=None)
         return
     except BaseException:
         # A full disk, say: let the next one try as soon as there is one.

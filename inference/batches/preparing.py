@@ -153,6 +153,10 @@ def _ready(job: BatchJob, chunks: list[BatchChunk]) -> None:
         owner="",
         lease_until=None,
         heartbeat_at=timezone.now(),
+        # One that is held keeps its rows no longer than one that is done.
+        expires_at=timezone.now() + timedelta(days=settings.MODELGATE_BATCH_DAYS)
+        if state == State.READY
+        else None,
     )
     if not ready:
         raise Lost

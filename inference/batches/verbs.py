@@ -181,7 +181,7 @@ def run(job: BatchJob, *, actor: Any) -> BatchJob:
     """Score a job that was held after its check."""
     _require_change(actor, job)
     if not BatchJob.objects.filter(pk=job.pk).move(
-        old=State.READY, new=State.QUEUED, heartbeat_at=timezone.now()
+        old=State.READY, new=State.QUEUED, heartbeat_at=timezone.now(), expires_at=None
     ):
         raise _wrong_state(job, _("Only a job that is ready can be run."))
     enqueue_work(job)
@@ -253,7 +253,7 @@ def retry(job: BatchJob, *, actor: Any) -> BatchJob:
 def delete_now(job: BatchJob, *, actor: Any) -> BatchJob:
     """Delete the rows of a finished job before their time; its numbers stay."""
     _require_change(actor, job)
-    if not expire(job, actor=actor):
+    if not job.is_finished or not expire(job, actor=actor):
         raise _wrong_state(job, _("Only a finished job can be deleted."))
     job.refresh_from_db()
     return job
@@ -262,7 +262,14 @@ def delete_now(job: BatchJob, *, actor: Any) -> BatchJob:
 @transaction.atomic
 def expire(job: BatchJob, *, actor: Any = None) -> bool:
     """Mark the job's rows as gone and delete them; False if the job is not finished."""
-    finished = [State.SUCCEEDED, State.SUCCEEDED_WITH_ERRORS, State.FAILED, State.CANCELLED, State.REJECTED]
+    finished = [
+        State.READY,  # nobody ran it
+        State.SUCCEEDED,
+        State.SUCCEEDED_WITH_ERRORS,
+        State.FAILED,
+        State.CANCELLED,
+        State.REJECTED,
+    ]
     if not BatchJob.objects.filter(pk=job.pk).move(
         old=finished, new=State.EXPIRED, expires_at=timezone.now()
     ):

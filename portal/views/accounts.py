@@ -12,7 +12,7 @@ from django.views.decorators.http import require_POST
 
 from portal.forms.accounts import InviteForm, KeyForm, RolesForm
 from portal.views.acts import attempt, problems
-from portal.views.gates import person
+from portal.views.gates import person, whole_number
 from registry import permissions
 from registry.actions import keys, people
 from registry.audit import Action
@@ -88,7 +88,6 @@ def key_revoke(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def key_rotate(request: HttpRequest, pk: int) -> HttpResponse:
     key = get_object_or_404(_keys_of(person(request)), pk=pk)
-    hours = request.POST.get("keep_hours", "0")
     form = RolesForm({})
     form.is_valid()
     made = attempt(
@@ -98,7 +97,7 @@ def key_rotate(request: HttpRequest, pk: int) -> HttpResponse:
         key,
         keys.rotate_key,
         key,
-        keep_hours=int(hours) if hours.isdigit() else 0,
+        keep_hours=whole_number(request.POST.get("keep_hours", "0")),
     )
     if made:
         return _shown_once(request, *made)

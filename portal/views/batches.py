@@ -131,7 +131,7 @@ def batch_progress(request: HttpRequest, public_id: str) -> HttpResponse:
     job = _get_job(request, public_id)
     context = _job_context(request, job)
     told = request.GET.get("told", "")
-    context["announce"] = told.isdigit() and int(told) != context["step"]
+    context["announce"] = told.isdecimal() and told != str(context["step"])
     return render(request, "inference/_batch_progress.html", context)
 
 

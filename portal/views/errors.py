@@ -9,7 +9,7 @@ from portal.api import problems
 from registry import audit
 from registry.errors import Refused
 
-_PAGES = frozenset({400, 403, 404, 409, 413, 429, 503})
+_PAGES = frozenset({400, 403, 404, 405, 409, 413, 429, 503})
 
 
 def error_page(request: HttpRequest, status: int, *, detail: str = "", fix: str = "") -> HttpResponse:

@@ -13,6 +13,11 @@ def person(request: HttpRequest) -> User:
     return cast(User, request.user)
 
 
+def whole_number(text: str) -> int:
+    """A small number that came as text; 0 for everything else (“²” is a digit, and no number)."""
+    return int(text) if text.isdecimal() and len(text) < 10 else 0
+
+
 def get_model(request: HttpRequest, slug: str) -> RegisteredModel:
     return get_object_or_404(RegisteredModel.objects.visible_to(request.user), slug=slug)
 

@@ -154,9 +154,9 @@ def _require_decider(actor: Any, request: ReleaseRequest) -> None:
 
 
 def settle(request: ReleaseRequest) -> None:
-    """Turn a waiting request expired or stale where that is what it is by now."""
+    """Turn an open request expired or stale where that is what it is by now. One that was released is history."""
     request.refresh_from_db()
-    if request.state not in (State.WAITING, State.APPROVED):
+    if not ReleaseRequest.objects.open().filter(pk=request.pk).exists():
         return
     if request.expires_at <= timezone.now():
         _close(request, State.EXPIRED, Action.REQUEST_EXPIRED)
@@ -175,7 +175,7 @@ def settle_open(release: Release) -> None:
 
 def expire_due() -> int:
     """Close the requests whose time is over; the periodic tick calls this. Returns how many."""
-    due = ReleaseRequest.objects.waiting().filter(expires_at__lte=timezone.now())
+    due = ReleaseRequest.objects.open().filter(expires_at__lte=timezone.now())
     count = 0
     for request in due.with_context():
         settle(request)

@@ -384,6 +384,7 @@ def retire(version: ModelVersion, *, reason: str, actor: Any) -> ModelVersion:
     """This version shall not answer any more. Refused while it serves anywhere."""
     permissions.require_role(permissions.can_retire(actor, version), Role.OPERATOR)
     words = reason_from(reason)
+    version.lock()
     serving = serving_in(version)
     if serving:
         raise Refused(
@@ -460,10 +461,18 @@ def _metrics(metrics: dict[str, Any]) -> dict[str, float]:
     if not isinstance(metrics, dict):
         raise _invalid("metrics", "wrong_type", _("Write an object of names and numbers."))
     for name, value in metrics.items():
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not number or not math.isfinite(value):
+        if not _is_finite_number(value):
             raise _invalid(f"metrics.{name}", "not_a_number", _("Write a finite number."))
     return {str(name)[:40]: float(value) for name, value in metrics.items()}
+
+
+def _is_finite_number(value: Any) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number beyond every float
+        return False
 
 
 def _expected(file: IO[bytes] | None) -> list[dict[str, Any]] | None:

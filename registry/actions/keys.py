@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from registry import audit, permissions
+from registry.actions import people
 from registry.audit import Action
 from registry.errors import Invalid, Refused
 from registry.models import ApiKey, KeyAction, RegisteredModel, Role, User
@@ -33,7 +34,7 @@ def create_key(
     Forbidden unless the owner asks, or an integrator or administrator does for a service account;
     Invalid for actions that the owner's roles do not allow.
     """
-    _may_manage(actor, owner)
+    _may_hold_secret(actor, owner)
     wanted = _allowed_actions(owner, actions)
     if not 1 <= days <= LONGEST_DAYS:
         raise Invalid(
@@ -66,8 +67,11 @@ def revoke_key(key: ApiKey, *, actor: Any) -> None:
 
 @transaction.atomic
 def rotate_key(key: ApiKey, *, keep_hours: int = 0, actor: Any) -> tuple[ApiKey, str]:
-    """A new key with the same rights; the old one ends after `keep_hours` (0, 1, 24 or 168)."""
-    _may_manage(actor, key.user)
+    """A new key with the same rights; the old one ends after `keep_hours` (0, 1, 24 or 168).
+
+    Forbidden as in `create_key`: who holds the new secret acts in the owner's name.
+    """
+    _may_hold_secret(actor, key.user)
     if key.state != "active":
         raise Refused(_("This key is %(state)s already.") % {"state": key.state}, code="key_not_active")
     if keep_hours not in (0, 1, 24, 168):
@@ -91,11 +95,23 @@ def rotate_key(key: ApiKey, *, keep_hours: int = 0, actor: Any) -> tuple[ApiKey,
     return fresh, secret
 
 
-def _may_manage(actor: Any, owner: User) -> None:
-    own = actor.pk is not None and actor.pk == owner.pk and permissions.has_role(actor, *Role.values)
-    service = owner.is_service and permissions.can_own_service_keys(actor)
+def _may_hold_secret(actor: Any, owner: User) -> None:
+    """Nobody gets a key of another person: with an approver's key an administrator could approve in their name."""
     permissions.require(
-        own or service or permissions.can_manage_people(actor),
+        _may_use(actor, owner) or actor is people.SYSTEM,
+        _("Only its owner may have a key of a person; an administrator may revoke it."),
+        code="not_your_key",
+    )
+
+
+def _may_use(actor: Any, owner: User) -> bool:
+    own = actor.pk is not None and actor.pk == owner.pk and permissions.has_role(actor, *Role.values)
+    return own or (owner.is_service and permissions.can_own_service_keys(actor))
+
+
+def _may_manage(actor: Any, owner: User) -> None:
+    permissions.require(
+        _may_use(actor, owner) or permissions.can_manage_people(actor),
         _("Only its owner or an administrator may manage this key."),
         code="not_your_key",
     )

@@ -117,8 +117,10 @@ def one_time_link(user: User, *, actor: Any) -> str:
 
 
 def _keep_an_administrator(user: User) -> None:
-    others = RoleGrant.objects.filter(role=Role.ADMIN, user__is_active=True).exclude(user=user)
-    if not others.exists():
+    # The lock puts two administrators who end each other in a line: the second finds nobody else.
+    grants = RoleGrant.objects.select_for_update(of=("self",)).filter(role=Role.ADMIN).order_by("pk")
+    others = {grant.user_id for grant in grants} - {user.pk}
+    if not User.objects.filter(pk__in=others, is_active=True, is_service=False).exists():
         raise Refused(
             _("%(user)s is the last administrator.") % {"user": user},
             code="last_administrator",

@@ -113,6 +113,9 @@ def roll_back(
     if current is None:
         raise Refused(_("Nothing was released here, so there is nothing to go back to."), code="no_release")
     target = _chosen_target(current, to)
+    target.version.lock()
+    if not gate.may_answer(target.version):  # retired while we chose
+        raise Refused(_problem(target.version, current), code="target_not_eligible")
     made = _append(
         Release(
             model=model,
@@ -177,10 +180,14 @@ def names(version: ModelVersion) -> list[str]:
 
 
 def approved_request(version: ModelVersion, environment: Environment) -> ReleaseRequest | None:
-    """The approval that a release of this version would stand on, if it is still about what is there."""
+    """The approval that a release of this version would stand on: not over, and still about what is there."""
     request = (
         ReleaseRequest.objects.filter(
-            version=version, environment=environment, state=ReleaseRequest.State.APPROVED, releases=None
+            version=version,
+            environment=environment,
+            state=ReleaseRequest.State.APPROVED,
+            releases=None,
+            expires_at__gt=timezone.now(),
         )
         .with_context()
         .first()
@@ -191,7 +198,7 @@ def approved_request(version: ModelVersion, environment: Environment) -> Release
 
 
 def _approval_of(version: ModelVersion, environment: Environment) -> ReleaseRequest:
-    version.refresh_from_db(fields=["state"])
+    version.lock()
     request = approved_request(version, environment) if gate.may_answer(version) else None
     if request is None:
         raise Refused(

@@ -15,6 +15,9 @@ from rest_framework import serializers
 from registry.api import strict
 from registry.models import PRODUCTION, Dataset, ModelVersion, RegisteredModel, User
 
+#: Digits of a number of ours, in an address or a body.
+LONGEST_NUMBER = 9
+
 
 class Body(serializers.Serializer):
     """What is sent. A name that nobody knows is a mistake, not something to pass over in silence."""
@@ -104,7 +107,7 @@ class VersionField(serializers.SlugRelatedField):
         return ModelVersion.objects.filter(model=self.context.get("model")).select_related("model")
 
     def to_internal_value(self, data: Any) -> Any:
-        if isinstance(data, bool) or not str(data).isdigit():
+        if isinstance(data, bool) or not str(data).isdecimal() or len(str(data)) > LONGEST_NUMBER:
             raise serializers.ValidationError(_("The number of a version, such as 3."), code="wrong_type")
         return super().to_internal_value(int(data))
 

@@ -46,7 +46,8 @@ def _finite(token: str) -> float:
 def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _value in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set[str] = set()
+        # One walk: a body of a million names must not be counted a million times.
+        twice = next(name for name, _value in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise NotStrict(_("“%(name)s” is there twice in one object.") % {"name": twice[:MAX_NAME]})
     return found

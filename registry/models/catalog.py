@@ -182,6 +182,11 @@ class ModelVersion(models.Model):
     def get_absolute_url(self) -> str:
         return reverse("version-detail", args=[self.model.slug, self.number])
 
+    def lock(self) -> None:
+        """Let nobody else retire, release or go back to this version until the transaction ends; read its state."""
+        type(self).objects.select_for_update(no_key=True).only("pk").get(pk=self.pk)
+        self.refresh_from_db(fields=["state"])
+
     @property
     def label(self) -> str:
         return f"v{self.number}"

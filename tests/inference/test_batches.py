@@ -2,12 +2,15 @@
 
 import csv
 import io
+from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.test import TestCase
+from django.utils import timezone
 
 from inference import batches, ports
-from inference.batches import files, working
+from inference.batches import files, finishing, working
 from inference.models import BatchChunk, BatchJob
 from inference.ports import CallBatch
 from inference.runners import ModelUnavailable
@@ -121,6 +124,40 @@ def test_it_waits_for_a_word_when_held(release: Release, business: User, runner:
     batches.run(job, actor=business)
 
     assert finish(job).state == State.SUCCEEDED
+
+
+def test_rows_that_nobody_ran_are_deleted_in_their_time(
+    release: Release, business: User, runner: PlainRunner
+) -> None:
+    job = finish(start(release, business, hold=True))
+    assert storage.exists(files.upload_key(job))
+    BatchJob.objects.update(expires_at=timezone.now() - timedelta(days=1))
+
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        batches.requeue_lost()
+
+    job.refresh_from_db()
+    assert job.state == State.EXPIRED
+    assert not storage.exists(files.upload_key(job))
+
+
+def test_a_job_that_is_stopped_while_it_is_finished_is_left_to_the_next(
+    release: Release, business: User, runner: PlainRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = start(release, business)
+    write = finishing._write
+
+    def stop_meanwhile(held: BatchJob, chunks: list[BatchChunk]) -> None:
+        write(held, chunks)
+        batches.cancel(BatchJob.objects.get(pk=held.pk), actor=business)
+        monkeypatch.undo()
+        use_runner(monkeypatch, runner)
+
+    monkeypatch.setattr(finishing, "_write", stop_meanwhile)
+    job = finish(job)
+
+    assert (job.state, job.owner) == (State.CANCELLING, "")
+    assert finish(job).state == State.CANCELLED
 
 
 @pytest.mark.parametrize(

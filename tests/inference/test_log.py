@@ -108,6 +108,29 @@ def test_a_finished_segment_goes_when_it_was_read(release: Release, business: Us
     assert Prediction.objects.count() == 1
 
 
+def test_a_segment_that_cannot_be_stored_does_not_stop_the_others(
+    release: Release, business: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask(release, business)
+    log._writer(log.folder(), False).close()
+    kept = ask(release, business)
+    first, _second = segments.segments(log.folder())
+    store = log._store
+
+    def fail_first(name: str, *arguments: Any) -> bool:
+        if name == first.name:
+            raise ValueError("poison")
+        return store(name, *arguments)
+
+    monkeypatch.setattr(log, "_store", fail_first)
+    with pytest.raises(ValueError, match="poison"):
+        log.ingest()
+    assert [each.public_id for each in Prediction.objects.all()] == kept
+
+    monkeypatch.undo()
+    assert log.ingest() == 1  # nothing of it was lost
+
+
 def test_a_torn_tail_of_a_dead_process_is_given_up(release: Release, business: User) -> None:
     ids = ask(release, business)
     log._writer(log.folder(), False).close()

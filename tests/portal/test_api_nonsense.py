@@ -49,6 +49,7 @@ BODIES: list[Any] = [
     {"schema": {"fields": [{"name": "a", "type": "number"}] * 3, "target": None}},
     {"names": LONG, "actions": [[]], "models": [LONG, "\x00"], "days": LONG, "owner": "\x00", "name": ""},
     {"name": "x", "actions": ["read"], "days": -LONG, "keep_hours": LONG},
+    {"version": "²", "reason": "good enough", "metrics": {"accuracy": 10**400}},
     {"keep_hours": "x", "thresholds": {"psi": LONG}, "windows": None, "segments": [LONG]},
 ]
 

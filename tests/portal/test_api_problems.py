@@ -132,7 +132,7 @@ def test_a_gzip_bomb_stops_at_the_limit(caller: Program, settings: Any) -> None:
 
 @pytest.mark.parametrize(
     ("encoding", "body", "status"),
-    [("gzip", b"{}", 400), ("gzip", gzip.compress(b"{}")[:-3], 400), ("br", b"{}", 415)],
+    [("gzip", b"{}", 400), ("gzip", gzip.compress(b"{}", mtime=0)[:-3], 400), ("br", b"{}", 415)],
 )
 def test_other_encodings_are_refused(caller: Program, encoding: str, body: bytes, status: int) -> None:
     problem(caller.post("/models/", body, Content_Encoding=encoding), status)

@@ -55,3 +55,14 @@ def test_a_page_before_sign_in_has_nothing_inline(client, name):
 
     assert not SCRIPT.search(html)
     assert not INLINE.search(html)
+
+
+def test_an_address_that_only_takes_forms_says_so_on_a_page(operator, client):
+    """A browser shows an empty answer as an error of its own."""
+    factories.create_model(slug="loans")
+    client.force_login(operator)
+
+    answer = client.get("/models/loans/releases/roll-back/")
+
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert b"only takes a form" in answer.content

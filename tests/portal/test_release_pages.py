@@ -220,3 +220,11 @@ def test_the_way_back_does_not_need_the_figures(operator, client, model, monkeyp
     client.force_login(operator)
 
     assert 'id="roll-back-v1"' in client.get(page_of(model)).content.decode()
+
+
+@pytest.mark.parametrize("to", ["²", "9" * 5000, "-1", "v1"])
+def test_nonsense_for_a_version_is_no_fault_of_ours(operator, client, model, to):
+    client.force_login(operator)
+
+    assert roll_back(client, model, to=to).status_code == 409
+    assert client.get(page_of(model), {"done": to, "to": to}).status_code == 200

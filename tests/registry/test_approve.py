@@ -189,7 +189,7 @@ def test_a_release_needs_an_approval_for_that_environment(operator: User) -> Non
     create_approval(version=version, environment="staging")
 
     with pytest.raises(Refused) as caught:
-        releases.release(version.model, version=version, reason="go", actor=operator)
+        releases.release(version.model, version=version, reason="it is better", actor=operator)
 
     assert caught.value.code in {"not_approved", "reason_length"}
     with pytest.raises(Refused) as caught:
@@ -208,3 +208,25 @@ def test_an_approval_is_used_once(operator: User) -> None:
         releases.release(model, version=first.version, reason="again please", actor=operator)
 
     assert caught.value.code == "not_approved"
+
+
+def test_an_approval_whose_time_is_over_releases_nothing(operator: User) -> None:
+    request = create_approval(expires_at=timezone.now() - timedelta(seconds=1))
+
+    with pytest.raises(Refused) as caught:
+        releases.release(request.version.model, version=request.version, reason="too late", actor=operator)
+
+    assert caught.value.code == "not_approved"
+    assert approvals.expire_due() == 1
+    assert ReleaseRequest.objects.get().state == State.EXPIRED
+
+
+def test_an_approval_that_was_released_stays_approved(operator: User) -> None:
+    request = create_approval()
+    releases.release(request.version.model, version=request.version, reason="it is better", actor=operator)
+    ReleaseRequest.objects.update(expires_at=timezone.now() - timedelta(days=1))
+
+    approvals.settle(request)
+    approvals.expire_due()
+
+    assert ReleaseRequest.objects.get().state == State.APPROVED

@@ -26,6 +26,7 @@ def write(count: int) -> None:
                 number=number,
                 share=0.1 + number,
                 tiny=1e-9,
+                zero=-0.0,
                 after={"b": 1, "a": [1.0, None, True]},
             )
 

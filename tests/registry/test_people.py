@@ -95,3 +95,16 @@ def test_revoking_and_rotating(author: User) -> None:
 
     keys.revoke_key(fresh, actor=author)
     assert not ApiKey.objects.usable().with_secret(other).exists()
+
+
+def test_an_administrator_gets_no_key_in_another_persons_name(administrator: User, approver: User) -> None:
+    key, _secret = keys.create_key(owner=approver, name="ci", actions=["approve"], actor=approver)
+
+    with pytest.raises(Forbidden):
+        keys.create_key(owner=approver, name="x", actions=["approve"], actor=administrator)
+    with pytest.raises(Forbidden):
+        keys.rotate_key(key, actor=administrator)
+    assert ApiKey.objects.get() == key
+
+    keys.revoke_key(key, actor=administrator)
+    assert not ApiKey.objects.usable().exists()

@@ -155,3 +155,14 @@ def test_it_reads_a_stored_dataset() -> None:
     dataset = factories.create_dataset()
 
     assert tables.read_dataset(dataset).column_names == ["age", "income", "city", "repaid"]
+
+
+def test_a_small_parquet_that_stands_for_gigabytes_is_refused_while_it_is_read() -> None:
+    once = pa.array(["x" * 1_000_000])
+    column = pa.DictionaryArray.from_arrays(pa.array([0] * 100_000, pa.int32()), once)
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"a": column}), sink, compression="zstd", store_schema=False)
+
+    assert len(sink.getvalue()) < 10_000
+    with pytest.raises(TooLarge):
+        read(sink.getvalue())

@@ -18,7 +18,7 @@ from inference.models import BatchJob, Prediction
 from portal.forms.registry import ReasonForm, ReleaseForm, RollbackForm
 from portal.templatetags.portal_tags import count, duration, percent
 from portal.views.acts import attempt, problems, require_role
-from portal.views.gates import get_model, get_version, person
+from portal.views.gates import get_model, get_version, person, whole_number
 from portal.views.model_page import model_page, names_of_approvers, service_of
 from portal.views.registry.approvals import schema_changes
 from portal.views.registry.versions import metrics_of
@@ -101,7 +101,7 @@ def _environment(request: HttpRequest) -> Environment:
 def _fresh(request: HttpRequest, timeline: list[Release]) -> Release | None:
     """The rollback that was just made: its three ticks are shown until they are true."""
     number = request.GET.get("done", "")
-    return next((one for one in timeline if number.isdigit() and one.number == int(number)), None)
+    return next((one for one in timeline if str(one.number) == number), None)
 
 
 def _choices(
@@ -212,7 +212,7 @@ def roll_back(request: HttpRequest, slug: str) -> HttpResponse:
     may = permissions.can_roll_back(request.user, model)
     require_role(request, Action.RELEASE_ROLLED_BACK, model, may, Role.OPERATOR)
     environment = _environment(request)
-    to = int(request.POST["to"]) if request.POST.get("to", "").isdigit() else 0
+    to = whole_number(request.POST.get("to", ""))
     form = RollbackForm(request.POST, needs_tick=_needs_tick(model, environment, to), auto_id=f"id_v{to}_%s")
     if form.is_valid():
         made = attempt(
