@@ -10,6 +10,7 @@
     layout: "BaseLayout",
     deepLinking: true,
     docExpansion: "list",
+    defaultModelsExpandDepth: -1, // each call shows its own; the list of all of them is longer than the calls
     filter: true,
     tagsSorter: "alpha",
     validatorUrl: null,
