@@ -36,10 +36,6 @@ class InputLine:
     unit: str = ""
     before: str | None = None
 
-    @property
-    def is_changed(self) -> bool:
-        return self.before is not None and self.before != self.value
-
 
 @dataclass(frozen=True)
 class Shown:

@@ -29,10 +29,10 @@ class Administrator:
         return self.user.email
 
     def link(self, address: str) -> str:
-        return one_time_link(self.user, address)
+        return sign_in_link(self.user, address)
 
 
-def one_time_link(user: User, address: str = "") -> str:
+def sign_in_link(user: User, address: str = "") -> str:
     """A page where this person sets a password and is signed in; it works once and for three days."""
     with audit.context(channel="command"):
         path = people.one_time_link(user, actor=people.SYSTEM)
@@ -83,4 +83,4 @@ def demo_links(address: str) -> list[str]:
     found = {user.email: user for user in User.objects.filter(email__in=emails)}
     if len(found) < len(emails):
         return []
-    return [one_time_link(found[email], address) for email in emails]
+    return [sign_in_link(found[email], address) for email in emails]

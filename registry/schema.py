@@ -7,7 +7,7 @@ and read by everything that asks: forms, validation, batches, monitoring, the co
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast, get_args
 
 import pyarrow as pa
@@ -103,10 +103,6 @@ class Target:
     words: dict[str, Words] = field(default_factory=dict)
     question: Words = field(default_factory=dict)
     unit: str = ""
-
-    @property
-    def is_binary(self) -> bool:
-        return len(self.classes) == 2
 
     def word(self, label: Label) -> str:
         """The business's word for a class, else the class itself."""
@@ -672,15 +668,3 @@ def _narrows(old: Field, new: Field) -> bool:
 
 def _or(value: float | None, default: float) -> float:
     return default if value is None else value
-
-
-def with_words(
-    schema: Schema, *, question: Words | None = None, classes: Mapping[str, Words] | None = None
-) -> Schema:
-    """The same schema with the business's words for its question and its answers."""
-    target = replace(
-        schema.target,
-        question={**schema.target.question, **(question or {})},
-        words={**schema.target.words, **(classes or {})},
-    )
-    return replace(schema, target=target)

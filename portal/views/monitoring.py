@@ -23,7 +23,8 @@ from monitoring.windows import Service, Steps, Window
 from portal.csp import chart_page
 from portal.forms.monitoring import MonitoringForm
 from portal.views.acts import attempt, on_the_record
-from portal.views.gates import get_model, model_page, serving
+from portal.views.gates import get_model
+from portal.views.model_page import model_page, serving
 from registry import permissions, spreadsheet
 from registry.audit import Action
 from registry.errors import Refused

@@ -22,7 +22,6 @@ from registry.errors import FieldError, Invalid, Refused
 from registry.models import (
     CheckResult,
     Dataset,
-    Environment,
     ModelVersion,
     RegisteredModel,
     Release,
@@ -429,12 +428,8 @@ def quarantine(version: ModelVersion, *, reason: str) -> bool:
 
 def serving_in(version: ModelVersion) -> list[str]:
     """Names of the environments where this version answers now."""
-    places = []
-    for environment in Environment.objects.all():
-        current = Release.objects.current(version.model, environment.slug)
-        if current and current.version_id == version.pk:
-            places.append(environment.slug)
-    return places
+    releases = Release.objects.answering().filter(model=version.model_id, version=version)
+    return list(releases.order_by("environment__position").values_list("environment__slug", flat=True))
 
 
 def _schema_from(model: RegisteredModel, papers: Papers) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -36,6 +36,13 @@ class ReleaseQuerySet(models.QuerySet["Release"]):
     def current(self, model: RegisteredModel, environment: str = PRODUCTION) -> "Release | None":
         """The release that answers now: the one with the highest number."""
         return self.of(model, environment).order_by("-number").first()
+
+    def answering(self) -> "ReleaseQuerySet":
+        """The release that answers now, for each model and environment."""
+        newer = Release.objects.filter(
+            model=OuterRef("model"), environment=OuterRef("environment"), number__gt=OuterRef("number")
+        )
+        return self.filter(~Exists(newer))
 
     def at(self, model: RegisteredModel, time: datetime, environment: str = PRODUCTION) -> "Release | None":
         """The release that answered at `time`."""

@@ -167,7 +167,7 @@ def test_an_error_page_says_what_to_do_and_quotes_the_request(business, client, 
 
 def test_an_error_of_ours_shows_no_trace(business, client, monkeypatch):
 
-    monkeypatch.setattr(home, "_needs", lambda user: 1 / 0)
+    monkeypatch.setattr(home, "needs_of", lambda user: 1 / 0)
     client.force_login(business)
     client.raise_request_exception = False
 

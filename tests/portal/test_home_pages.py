@@ -5,19 +5,19 @@ from django.urls import reverse
 
 from inference.models import BatchJob
 from portal.demo import progress
-from portal.views import home
+from portal.views import needs
 from registry.models import ModelVersion
 from tests import factories
 
 
-def texts(needs):
-    return " | ".join(need.text for need in needs)
+def texts(found):
+    return " | ".join(need.text for need in found)
 
 
 def needs_of(user):
-    needs, failed = home._needs(user)
+    found, failed = needs.needs_of(user)
     assert failed == []
-    return texts(needs)
+    return texts(found)
 
 
 def test_it_shows_an_approver_what_waits(approver, client):
@@ -65,7 +65,7 @@ def test_a_part_that_fails_fails_alone(business, client, monkeypatch):
     def broken(user):
         raise RuntimeError
 
-    monkeypatch.setattr(home, "_keys", broken)
+    monkeypatch.setattr(needs, "_keys", broken)
     client.force_login(business)
 
     page = client.get("/")

@@ -8,7 +8,7 @@ from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
-from portal.first_steps import one_time_link
+from portal.first_steps import sign_in_link
 from portal.management.acting import acting, listed
 from registry import audit
 from registry.actions import people
@@ -41,7 +41,7 @@ class Command(BaseCommand):
                 _set_password(user, password)
         self.stdout.write(f"{user} is invited: {', '.join(sorted(user.roles)) or 'no role yet'}.")
         if password is None:
-            self.stdout.write(one_time_link(user))
+            self.stdout.write(sign_in_link(user))
 
 
 def _set_password(user: User, password: str) -> None:

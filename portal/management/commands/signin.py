@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
 
-from portal.first_steps import one_time_link
+from portal.first_steps import sign_in_link
 from portal.management.acting import acting, user_named
 
 
@@ -16,4 +16,4 @@ class Command(BaseCommand):
 
     def handle(self, **options: Any) -> None:
         with acting():
-            self.stdout.write(one_time_link(user_named(options["email"])))
+            self.stdout.write(sign_in_link(user_named(options["email"])))

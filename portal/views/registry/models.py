@@ -1,6 +1,7 @@
 """Models: the list, the overview, a new one, its data, its API."""
 
 from django.contrib import messages
+from django.core.files.uploadedfile import UploadedFile
 from django.core.paginator import Paginator
 from django.db.models import Count, Q
 from django.http import HttpRequest, HttpResponse
@@ -8,14 +9,15 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from portal import answers
-from portal.forms.registry import DatasetForm, ModelChangeForm, ModelForm
+from portal.forms.registry import DatasetForm, ModelChangeForm, ModelForm, UploadForm
 from portal.views.acts import attempt
-from portal.views.gates import get_model, model_page, serving
+from portal.views.gates import get_model
+from portal.views.model_page import model_page, serving
 from portal.views.registry import states
 from registry import permissions
 from registry.actions import catalog
 from registry.audit import Action
-from registry.models import RegisteredModel, Release, ReleaseRequest, Role
+from registry.models import Dataset, RegisteredModel, Release, ReleaseRequest, Role
 
 PER_PAGE = 50
 
@@ -90,25 +92,37 @@ def dataset_list(request: HttpRequest, slug: str) -> HttpResponse:
     model = get_model(request, slug)
     form = DatasetForm(request.POST or None, request.FILES or None)
     if request.method == "POST" and form.is_valid():
-        file = form.cleaned_data["file"]
-        dataset = attempt(
-            request,
-            form,
-            Action.DATASET_ADDED,
-            model,
-            catalog.add_dataset,
-            model,
-            file=file,
-            filename=file.name,
-            role=form.cleaned_data["role"],
-            target=form.cleaned_data["target"],
-        )
+        given = form.cleaned_data
+        dataset = keep_data(request, form, model, given["file"], given["role"])
         if dataset:
             messages.success(request, _("%(data)s is kept.") % {"data": dataset})
             return redirect("dataset-list", model.slug)
     context = model_page(request, model, "datasets")
     context |= {"form": form, "datasets": model.datasets.select_related("created_by")}
     return render(request, "registry/dataset_list.html", context, status=422 if form.errors else 200)
+
+
+def keep_data(
+    request: HttpRequest,
+    form: DatasetForm | UploadForm,
+    model: RegisteredModel,
+    file: UploadedFile,
+    role: str,
+) -> Dataset | None:
+    """One file of rows that came with a form, kept; the form's `target` names its column with the answer."""
+    target = form.cleaned_data["target"]
+    return attempt(
+        request,
+        form,
+        Action.DATASET_ADDED,
+        model,
+        catalog.add_dataset,
+        model,
+        file=file,
+        filename=file.name,
+        role=role,
+        target=target,
+    )
 
 
 def model_api(request: HttpRequest, slug: str) -> HttpResponse:

@@ -18,15 +18,8 @@ from inference.models import BatchJob, Prediction
 from portal.forms.registry import ReasonForm, ReleaseForm, RollbackForm
 from portal.templatetags.portal_tags import count, duration, percent
 from portal.views.acts import attempt, problems, require_role
-from portal.views.gates import (
-    approvers_of,
-    get_model,
-    get_version,
-    model_page,
-    person,
-    service_of,
-    whole_number,
-)
+from portal.views.gates import get_model, get_version, person, whole_number
+from portal.views.model_page import model_page, names_of_approvers, service_of
 from portal.views.registry.approvals import schema_changes
 from portal.views.registry.versions import metrics_of
 from registry import permissions
@@ -89,7 +82,7 @@ def _release_page(
     context |= {
         "environment": environment,
         "timeline": timeline,
-        "release_approvers": approvers_of(timeline),
+        "release_approvers": names_of_approvers(timeline),
         "replaced": _replaced(timeline),
         "current": timeline[0] if timeline else None,
         "fresh": _fresh(request, timeline),
@@ -179,7 +172,7 @@ def _choice(
         unused=unused,
         service=_service_lines(target.release, current),
         needed=[change.name for change in changes if change.kind == "added"],
-        approvers=approvers_of([target.release])[target.release.pk],
+        approvers=names_of_approvers([target.release])[target.release.pk],
         form=form,
         is_undo=is_undo,
         is_open=is_open,

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
 
 from registry import permissions
 from registry.models import PRODUCTION, ModelVersion, RegisteredModel, Release, ReleaseRequest, Role, User
@@ -85,61 +86,55 @@ class Step:
     why_not: str = ""
 
 
+#: What is said of a version where nobody has to do anything.
+_SAID = {
+    "checking": lazy("The checks are running; this page follows them."),
+    "serving": lazy("Serving: it answers every request in production."),
+    "quarantined": lazy("Quarantined: its file is not what was uploaded. It answers nowhere."),
+    "retired": lazy("Retired. It stays in the record."),
+}
+#: Why approval is to be asked for, by state word.
+_TO_ASK = {
+    "checked": lazy("Checked. Ask for approval, so that it may answer."),
+    "rejected": lazy("Rejected. Read why, then ask again or upload a better version."),
+    "changes_asked": lazy("An approver asked for changes. Answer them, then ask again."),
+    "stale": lazy("What it was compared with has changed. Ask again."),
+}
+
+
 def next_step(version: ModelVersion, word: str, user: User) -> Step:
     """The one next step of a version, for this person."""
-    place = [version.model.slug, version.number]
-    author = permissions.has_role(user, Role.AUTHOR)
-    operator = permissions.can_release(user, version.model)
-    if word == "draft":
-        step = Step(
-            _("Review the schema, then start the checks."),
-            _("Review the schema"),
-            reverse("version-edit", args=place),
-        )
-        return (
-            step
-            if permissions.can_edit_draft(user, version)
-            else _needs(step, _("Its uploader goes on from here."))
-        )
-    if word == "checking":
-        return Step(_("The checks are running; this page follows them."))
-    if word == "checks_failed":
-        step = Step(
-            _("Read the failed check and mend the file, then check again or upload a new version."),
-            _("Check again"),
-            reverse("version-check", args=place),
-            is_post=True,
-        )
-        return step if author else _needs(step, _("A data scientist goes on from here."))
-    if word in ("checked", "rejected", "changes_asked", "stale"):
-        text = {
-            "checked": _("Checked. Ask for approval, so that it may answer."),
-            "rejected": _("Rejected. Read why, then ask again or upload a better version."),
-            "changes_asked": _("An approver asked for changes. Answer them, then ask again."),
-            "stale": _("What it was compared with has changed. Ask again."),
-        }[word]
-        step = Step(text, _("Ask for approval"), reverse("version-request", args=place))
-        return step if author else _needs(step, _("A data scientist asks for approval."))
+    if word in ("draft", "checks_failed") or word in _TO_ASK:
+        return _author_step(version, word, user)
     if word == "waiting_for_approval":
         request = version.requests.waiting().first()
         url = request.get_absolute_url() if request else reverse("approval-list")
         return Step(_("Waiting for an approver who is not its author."), _("Open the request"), url)
     if word in ("approved", "serving_elsewhere"):
-        step = Step(
-            _("Approved. An operator can release it."), _("Release…"), reverse("version-release", args=place)
-        )
-        return step if operator else _needs(step, _("An operator releases it."))
-    if word == "serving":
-        return Step(_("Serving: it answers every request in production."))
+        url = reverse("version-release", args=[version.model.slug, version.number])
+        step = Step(_("Approved. An operator can release it."), _("Release…"), url)
+        may = permissions.can_release(user, version.model)
+        return step if may else _needs(step, _("An operator releases it."))
     if word == "rolled_back":
-        return Step(
-            _("Rolled back. It can be brought back from the releases page."),
-            _("Releases"),
-            reverse("release-list", args=[version.model.slug]),
-        )
-    if word == "quarantined":
-        return Step(_("Quarantined: its file is not what was uploaded. It answers nowhere."))
-    return Step(_("Retired. It stays in the record."))
+        url = reverse("release-list", args=[version.model.slug])
+        return Step(_("Rolled back. It can be brought back from the releases page."), _("Releases"), url)
+    return Step(str(_SAID.get(word, _SAID["retired"])))
+
+
+def _author_step(version: ModelVersion, word: str, user: User) -> Step:
+    place = [version.model.slug, version.number]
+    is_author = permissions.has_role(user, Role.AUTHOR)
+    if word == "draft":
+        text = _("Review the schema, then start the checks.")
+        step = Step(text, _("Review the schema"), reverse("version-edit", args=place))
+        may = permissions.can_edit_draft(user, version)
+        return step if may else _needs(step, _("Its uploader goes on from here."))
+    if word == "checks_failed":
+        text = _("Read the failed check and mend the file, then check again or upload a new version.")
+        step = Step(text, _("Check again"), reverse("version-check", args=place), is_post=True)
+        return step if is_author else _needs(step, _("A data scientist goes on from here."))
+    step = Step(str(_TO_ASK[word]), _("Ask for approval"), reverse("version-request", args=place))
+    return step if is_author else _needs(step, _("A data scientist asks for approval."))
 
 
 def _needs(step: Step, why: str) -> Step:

@@ -21,8 +21,10 @@ from portal.forms.registry import (
     target_initial,
 )
 from portal.views.acts import attempt, on_the_record, problems, require_role
-from portal.views.gates import get_model, get_version, model_page, person
+from portal.views.gates import get_model, get_version, person
+from portal.views.model_page import model_page
 from portal.views.registry import states
+from portal.views.registry.models import keep_data
 from registry import artifacts, audit, permissions
 from registry.actions import approvals, catalog
 from registry.audit import Action
@@ -165,18 +167,7 @@ def _upload(request: HttpRequest, model: RegisteredModel, form: UploadForm) -> M
         data[name] = given[name]
         file = given[f"{name}_file"]
         if file:
-            kept = attempt(
-                request,
-                form,
-                Action.DATASET_ADDED,
-                model,
-                catalog.add_dataset,
-                model,
-                file=file,
-                filename=file.name,
-                role=role,
-                target=given["target"],
-            )
+            kept = keep_data(request, form, model, file, role)
             if kept is None:
                 return None
             data[name] = kept

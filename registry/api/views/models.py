@@ -15,10 +15,10 @@ from registry.api.access import key_of
 from registry.api.base import Endpoint
 from registry.api.bodies import DatasetBody, ModelBody, ModelChanges
 from registry.api.serializers import DatasetSerializer, EnvironmentSerializer, ModelSerializer
-from registry.api.serving import Serving, serving_of
 from registry.audit import Action
 from registry.errors import Forbidden
 from registry.models import Dataset, Environment, RegisteredModel
+from registry.serving import Serving, serving_of
 
 
 class Models(Endpoint):
