@@ -187,7 +187,7 @@ def _recognise_parquet(path: Path) -> Upload:
         raise Invalid(
             _("The Parquet file is damaged."), code="bad_parquet", fix=_("Write it again.")
         ) from exc
-    refuse_duplicates(schema.names)
+    refuse_bad_names(schema.names)
     return Upload(path, Reading(kind="parquet", header=tuple(schema.names), encoding="utf-8"))
 
 
@@ -206,7 +206,7 @@ def _recognise_csv(path: Path, head: bytes, encoding: str, delimiter: str, decim
         header, position = _header(_records(text, mark))
     if len(header) == 1 and not delimiter and not declared:
         notes.append(_("Only one column found. If that is wrong, choose the separator."))
-    refuse_duplicates(header)
+    refuse_bad_names(header)
     reading = Reading(
         kind="csv",
         header=header,
@@ -313,7 +313,8 @@ def normalise(name: str) -> str:
     return re.sub(r"[\s_\-]+", "", unicodedata.normalize("NFC", name).lstrip("\ufeff").casefold())
 
 
-def refuse_duplicates(header: Sequence[str]) -> None:
+def refuse_bad_names(header: Sequence[str]) -> None:
+    tables.refuse_zero_bytes(header)
     counts = Counter(name.strip() for name in header if name.strip())
     if twice := [name for name, count in counts.items() if count > 1]:
         raise Invalid(

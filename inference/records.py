@@ -27,7 +27,8 @@ def find(public_id: str) -> PredictionRecord | None:
 
 def find_many(public_ids: Iterable[str]) -> dict[str, PredictionRecord]:
     """The records of those ids that exist."""
-    wanted = list(dict.fromkeys(public_ids))
+    # PostgreSQL does not even look for a text with a zero byte.
+    wanted = [each for each in dict.fromkeys(public_ids) if "\x00" not in each]
     online = [each for each in wanted if each.startswith(PREFIX)]
     found = _in_table(online)
     if len(found) < len(online):

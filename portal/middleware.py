@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseNotAllowed
 from django.utils.translation import gettext as _
 from django_structlog.middlewares import RequestMiddleware
 
+from portal.redaction import redact
 from portal.views import errors
 from registry import audit
 from registry.errors import Refused, TooLarge
@@ -18,7 +19,6 @@ from registry.errors import Refused, TooLarge
 GetResponse = Callable[[HttpRequest], HttpResponse]
 REQUEST_ID = re.compile(r"^[A-Za-z0-9._-]{8,64}\Z")
 
-ONE_TIME_LINK = re.compile(r"(?<=/password/reset/key/).+")
 #: The fields of a form beside its files; a page of the doors has nothing else.
 FORM_BYTES = 4 << 20
 
@@ -52,7 +52,7 @@ class RequestLogMiddleware(RequestMiddleware):
 
     @staticmethod
     def format_request(request: HttpRequest) -> str:
-        return f"{request.method} {ONE_TIME_LINK.sub('…', request.path)}"
+        return f"{request.method} {redact(request.path)}"
 
 
 class BodyLimitMiddleware:

@@ -362,7 +362,15 @@ LOGGING = {
             "foreign_pre_chain": _PROCESSORS,
         }
     },
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line", "stream": sys.stderr}},
+    "filters": {"one_time_links": {"()": "portal.redaction.OneTimeLinks"}},
+    "handlers": {
+        "stderr": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["one_time_links"],
+            "stream": sys.stderr,
+        }
+    },
     "root": {"handlers": ["stderr"], "level": env_str("MODELGATE_LOG_LEVEL", "INFO")},
     "loggers": {"django.server": {"handlers": ["stderr"], "propagate": False}},
 }

@@ -53,6 +53,7 @@ def read_table(file: IO[bytes]) -> pa.Table:
 
 
 def _within_limits(table: pa.Table) -> pa.Table:
+    refuse_zero_bytes(table.column_names)
     duplicated = sorted({name for name in table.column_names if table.column_names.count(name) > 1})
     if duplicated:
         raise Invalid(
@@ -79,7 +80,33 @@ def _within_limits(table: pa.Table) -> pa.Table:
             },
             fix=_("Send a sample, and only the columns that the model reads."),
         )
+    _refuse_zero_cells(table)
     return table
+
+
+def refuse_zero_bytes(names: Sequence[str]) -> None:
+    """A zero byte in a column's name: no database keeps it, and no person sees it."""
+    numbers = [str(number) for number, name in enumerate(names, start=1) if "\x00" in name]
+    if numbers:
+        raise Invalid(
+            _("The name of column %(numbers)s holds a zero byte.") % {"numbers": ", ".join(numbers[:20])},
+            code="zero_byte",
+            fix=_("Give the column a name of plain text."),
+        )
+
+
+def _refuse_zero_cells(table: pa.Table) -> None:
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not pa.types.is_string(column.type):
+            continue
+        row = pc.index(pc.match_substring(column, "\x00"), True).as_py()
+        if row >= 0:
+            raise Invalid(
+                _("Column %(name)s holds a zero byte, first in row %(row)d of the data.")
+                % {"name": name, "row": row + 1},
+                code="zero_byte",
+                fix=_("Write the file again as plain text."),
+            )
 
 
 def _read_parquet(data: bytes) -> pa.Table:

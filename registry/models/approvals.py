@@ -84,7 +84,7 @@ class ReleaseRequest(models.Model):
 
     @property
     def approvals_needed(self) -> int:
-        return self.version.model.approvals_needed
+        return self.version.approvals_needed
 
     @property
     def approvals_given(self) -> int:

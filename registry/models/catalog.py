@@ -176,6 +176,13 @@ class ModelVersion(models.Model):
             models.UniqueConstraint(fields=["model", "number"], name="registry_version_number_once"),
         ]
 
+    @property
+    def approvals_needed(self) -> int:
+        """By the model's risk; one more for a file that is a program, where the model's policy says so."""
+        is_pickle = self.format in ("joblib", "pickle")
+        wants_more = self.model.policy.get("extra_approval_for_pickle") is True
+        return self.model.approvals_needed + (is_pickle and wants_more)
+
     def __str__(self) -> str:
         return f"{self.model.slug} v{self.number}"
 

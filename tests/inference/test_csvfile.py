@@ -76,6 +76,7 @@ BAD: dict[str, tuple[bytes, str, str]] = {
     "a web page": (b"<html><table>", "not_csv", "HTML"),
     "bytes that are no text": (b"a,b\n\x00\x01\x02\x03,2\n", "not_text", "not a text"),
     "broken bytes": (b"a,b\n1,2\n\x81\xff,3\n", "bad_encoding", "Row 3"),
+    "a name with a zero byte": ("a\x00,b\n1,2\n".encode("utf-16"), "zero_byte", "column 1"),
     "same name twice": (b"amount,x,amount\n1,2,3\n", "duplicate_columns", "amount"),
     "a quote that never closes": (b'a,b\n1,2\n"3,4\n5,6\n', "bad_quotes", "line 3 never closes"),
     "text after a quote": (b'a,b\n"1"x,2\n', "bad_quotes", "Line 2"),

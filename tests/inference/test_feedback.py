@@ -71,11 +71,17 @@ def test_one_call_may_correct_itself(release: Release, business: User) -> None:
 
 def test_ids_that_nobody_knows_come_back(release: Release, business: User) -> None:
     [public_id] = ask(release, business)
-    items = [{"prediction": each, "actual": "yes"} for each in ("p_nothing", public_id, "b_nothing_1", "x")]
+    items = [
+        {"prediction": each, "actual": "yes"} for each in ("p_nothing", public_id, "b_nothing_1", "p_\x00")
+    ]
 
     receipt = give_feedback(items, actor=business)
 
-    assert receipt.to_json() == {"accepted": 1, "corrected": 0, "unknown": ["p_nothing", "b_nothing_1", "x"]}
+    assert receipt.to_json() == {
+        "accepted": 1,
+        "corrected": 0,
+        "unknown": ["p_nothing", "b_nothing_1", "p_\x00"],
+    }
 
 
 def test_a_hidden_models_prediction_is_unknown(release: Release, business: User) -> None:

@@ -1,5 +1,6 @@
 """What every request passes."""
 
+import io
 import logging
 from typing import Any
 
@@ -32,6 +33,28 @@ def test_no_log_line_holds_a_one_time_link_or_a_question(
     assert "request_started" in lines(caplog)
     assert token not in lines(caplog)
     assert "somebody-ill" not in lines(caplog)
+
+
+def test_the_line_of_an_error_holds_no_one_time_link_either(
+    client: Client, administrator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_arguments: Any, **_named: Any) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("allauth.account.views.PasswordResetFromKeyView.dispatch", fail)
+    handler = next(each for each in logging.getLogger().handlers if each.name == "stderr")
+    assert isinstance(handler, logging.StreamHandler)
+    written = io.StringIO()
+    before = handler.setStream(written)
+    client.raise_request_exception = False
+    link = people.one_time_link(administrator, actor=people.SYSTEM)
+    try:
+        assert client.get(link).status_code == 500
+    finally:
+        handler.setStream(before)
+
+    assert "Internal Server Error: /accounts/password/reset/key/" in written.getvalue()
+    assert link.rstrip("/").rpartition("/")[2] not in written.getvalue()
 
 
 def test_log_lines_carry_the_request_id_that_the_answer_quotes(

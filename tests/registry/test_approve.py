@@ -84,6 +84,30 @@ def test_high_risk_needs_two_different_approvers(approver: User, second_approver
     assert request.state == State.APPROVED
 
 
+@pytest.mark.parametrize(
+    ("risk", "format", "policy", "needed"),
+    [
+        ("medium", "joblib", {"extra_approval_for_pickle": True}, 2),
+        ("medium", "pickle", {"extra_approval_for_pickle": True}, 2),
+        ("high", "joblib", {"extra_approval_for_pickle": True}, 3),
+        ("medium", "skops", {"extra_approval_for_pickle": True}, 1),
+        ("medium", "joblib", {"extra_approval_for_pickle": False}, 1),
+        ("medium", "joblib", {}, 1),
+    ],
+)
+def test_a_pickle_needs_one_more_approver_where_the_policy_says_so(
+    db: None, risk: str, format: str, policy: dict[str, bool], needed: int
+) -> None:
+    model = create_model(risk=risk, policy=policy)
+    request = create_request(version=create_version(model=model, format=format))
+
+    for _each in range(needed):
+        assert request.state == State.WAITING
+        approvals.approve(request, actor=create_user(roles=[Role.APPROVER]))
+
+    assert (request.approvals_needed, request.state) == (needed, State.APPROVED)
+
+
 def test_a_stale_object_cannot_decide_twice(approver: User, second_approver: User) -> None:
     request = create_request()
     stale = ReleaseRequest.objects.get(pk=request.pk)

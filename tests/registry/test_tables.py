@@ -166,3 +166,21 @@ def test_a_small_parquet_that_stands_for_gigabytes_is_refused_while_it_is_read()
     assert len(sink.getvalue()) < 10_000
     with pytest.raises(TooLarge):
         read(sink.getvalue())
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (parquet(**{"a": [1], "b\x00": [2]}), "The name of column 2 "),
+        ("a,b\x00\n1,2\n".encode("utf-16"), "The name of column 2 "),
+        (parquet(a=[1, 2, 3], b=["x", None, "y\x00"]), "Column b holds a zero byte, first in row 3 "),
+        ("a,b\n1,x\x00\n".encode("utf-16"), "Column b holds a zero byte, first in row 1 "),
+    ],
+)
+def test_a_zero_byte_is_refused_where_it_is(data: bytes, words: str) -> None:
+    with pytest.raises(Invalid) as caught:
+        read(data)
+
+    assert caught.value.code == "zero_byte"
+    assert str(caught.value).startswith(words)
+    assert caught.value.fix

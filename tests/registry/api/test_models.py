@@ -58,12 +58,31 @@ def test_an_owner_changes_words_owners_and_policy(author: User, caller: Program)
     found = ok(
         caller.patch(
             "/models/loans/",
-            {"name": "Credit", "owners": ["author@example.com", "second@example.com"], "policy": {"a": 1}},
+            {
+                "name": "Credit",
+                "owners": ["author@example.com", "second@example.com"],
+                "policy": {"owners_see_inputs": True},
+            },
         )
     )
 
-    assert (found["name"], found["policy"]) == ("Credit", {"a": 1})
+    assert (found["name"], found["policy"]) == ("Credit", {"owners_see_inputs": True})
     assert set(found["owners"]) == {"author@example.com", "second@example.com"}
+
+
+def test_a_policy_has_known_settings_of_known_types_only(author: User, caller: Program) -> None:
+    model = create_model(slug="loans", owners=[author])
+    policy = {"owners_see_inputs": "no", "extra_approval_for_pickle": 1, "owner_sees_inputs": True}
+
+    found = problem(caller.patch("/models/loans/", {"policy": policy}), 422, "bad_policy")
+
+    assert [(each["field"], each["code"]) for each in found["errors"]] == [
+        ("policy.owners_see_inputs", "wrong_type"),
+        ("policy.extra_approval_for_pickle", "wrong_type"),
+        ("policy.owner_sees_inputs", "unknown_field"),
+    ]
+    model.refresh_from_db()
+    assert model.policy == {}
 
 
 def test_risk_and_slug_cannot_be_patched(author: User, caller: Program) -> None:
