@@ -16,7 +16,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.live import Portal
+from tests.live import Portal, wait_until
 from tests.services import required
 
 PASSWORD = "three oaks and a river"
@@ -113,9 +113,12 @@ class Person:
         self._wear("light")
         page.set_viewport_size({"width": 360, "height": 780})
         # Charts draw themselves anew for the narrower screen; what is still wider after that is too wide.
-        page.wait_for_function("document.documentElement.scrollWidth <= 360")
+        wait_until(lambda: self._width() <= 360, 10, lambda: f"{name} is {self._width()} px wide")
         page.screenshot(path=self.pictures / f"{name}-360.png", full_page=True)
         page.set_viewport_size({"width": 1280, "height": 860})
+
+    def _width(self) -> int:
+        return int(self.page.evaluate("document.documentElement.scrollWidth"))
 
     def _wear(self, theme: str) -> None:
         self.page.evaluate("theme => window.portalTheme.set(theme)", theme)
