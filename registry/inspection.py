@@ -11,13 +11,14 @@ import json
 import pickle
 import re
 import sys
+import time
 import zlib
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from lzma import LZMAError
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, TypeGuard
 
 from django.utils.translation import gettext as _
 
@@ -29,6 +30,12 @@ Name = tuple[str, str]
 
 MAX_NESTED = 10_000
 MAX_NAMES = 5_000
+#: Names, calls and states of one file, what it remembers, and seconds of work: far more than an honest model needs.
+MAX_ACTS = 5_000_000
+MAX_MEMO = 5_000_000
+MAX_SECONDS = 20.0
+CHECK_EVERY = 4_096
+MAX_DIMENSIONS = 64
 MAX_SKOPS_SCHEMA = 64 << 20
 SHOWN = 5
 
@@ -156,6 +163,14 @@ class _Stop(Exception):
     """The stream does what no honest one does."""
 
 
+def _too_complex() -> Invalid:
+    return Invalid(
+        _("The file describes too many objects: looking through it takes too long or too much memory."),
+        code="too_complex",
+        fix=str(formats.SAVE_AGAIN),
+    )
+
+
 def _look_pickle(file: formats.Source) -> Inspection:
     file.seek(0)
     head = file.read(16)
@@ -189,7 +204,7 @@ def _cut_off_or_unknown(head: bytes) -> Refused:
 
 @dataclass
 class Found:
-    """What the replay met, over all nested streams."""
+    """What the replay met, over all nested streams, and what it has cost so far."""
 
     names: Counter[Name] = field(default_factory=Counter)
     versions: Counter[str] = field(default_factory=Counter)
@@ -197,6 +212,21 @@ class Found:
     arrays: int = 0
     nested: int = 0
     is_joblib: bool = False
+    stands: "dict[Name, type[Inert]]" = field(default_factory=dict)
+    steps: int = 0
+    acts: int = 0
+    began: float = field(default_factory=time.thread_time)
+
+    def step(self) -> None:
+        self.steps += 1
+        if self.steps % CHECK_EVERY == 0 and time.thread_time() - self.began > MAX_SECONDS:
+            raise _too_complex()
+
+    def act(self) -> None:
+        self.step()
+        self.acts += 1
+        if self.acts > MAX_ACTS:
+            raise _too_complex()
 
 
 class Inert:
@@ -254,9 +284,45 @@ SPECIAL: dict[Name, type[Inert]] = {
 
 _PythonUnpickler: Any = pickle._Unpickler  # the one in Python, whose steps can be overridden
 
+_ACTS = frozenset(
+    code[0]
+    for code in (
+        pickle.GLOBAL, pickle.STACK_GLOBAL, pickle.INST, pickle.OBJ, pickle.REDUCE, pickle.NEWOBJ, pickle.NEWOBJ_EX,
+        pickle.BUILD,
+    )
+)  # fmt: skip
+
+
+class _Counted(dict[int, Any]):
+    """The steps by their codes; each is counted when it is looked up to be done."""
+
+    def __init__(self, steps: dict[int, Any], found: Found) -> None:
+        super().__init__(steps)
+        self._found = found
+
+    def __getitem__(self, code: int) -> Any:
+        if code in _ACTS:
+            self._found.act()
+        else:
+            self._found.step()
+        return super().__getitem__(code)
+
+
+class _Memo(dict[int, Any]):
+    """What the stream remembers, by numbers that count up: so the greatest of them bounds how much it is."""
+
+    def __setitem__(self, number: int, value: Any) -> None:
+        if number >= MAX_MEMO:
+            raise _too_complex()
+        super().__setitem__(number, value)
+
 
 class Replay(_PythonUnpickler):
-    """Runs the stream with stand-ins, and passes over the arrays that joblib puts between its opcodes."""
+    """Runs the stream with stand-ins, and passes over the arrays that joblib puts between its opcodes.
+
+    It hashes nothing that the stream made but texts, whose hashes nobody can foresee: keys that collide, and tuples
+    that hold one another, would keep a single step busy for years. Nobody asks for what such keys lead to.
+    """
 
     dispatch = dict(_PythonUnpickler.dispatch)
 
@@ -264,13 +330,17 @@ class Replay(_PythonUnpickler):
         super().__init__(stream)
         self.stream = stream
         self.found = found
+        self.dispatch = _Counted(Replay.dispatch, found)
+        self.memo = _Memo()
 
     def find_class(self, module: str, name: str) -> type[Inert]:
         if len(self.found.names) >= MAX_NAMES:
             raise _Stop(_("it names too many things"))
         key = (str(module)[:200], str(name)[:200])
         self.found.names[key] += 1
-        return type("Stand", (SPECIAL.get(key, Inert),), {"name": key})
+        if key not in self.found.stands:
+            self.found.stands[key] = type("Stand", (SPECIAL.get(key, Inert),), {"name": key})
+        return self.found.stands[key]
 
     def persistent_load(self, _identifier: Any) -> NoReturn:
         raise _Stop(_("it refers to things outside the file"))
@@ -283,6 +353,43 @@ class Replay(_PythonUnpickler):
         self.append(bytearray(self.read(size)))  # read() knows the budget; the original would allocate first
 
     dispatch[pickle.BYTEARRAY8[0]] = load_bytearray8
+
+    def load_dict(self) -> None:
+        items = self.pop_mark()
+        self.append({})
+        self._set_items(items)
+
+    dispatch[pickle.DICT[0]] = load_dict
+
+    def load_setitem(self) -> None:
+        value, key = self.stack.pop(), self.stack.pop()
+        self._set_items([key, value])
+
+    dispatch[pickle.SETITEM[0]] = load_setitem
+
+    def load_setitems(self) -> None:
+        self._set_items(self.pop_mark())
+
+    dispatch[pickle.SETITEMS[0]] = load_setitems
+
+    def _set_items(self, items: list[Any]) -> None:
+        target = self.stack[-1]
+        for key, value in zip(items[::2], items[1::2], strict=True):
+            is_safe = type(key) is str or type(target) is not dict
+            target[key if is_safe else object()] = value
+
+    def load_additems(self) -> None:
+        self.pop_mark()
+        if not isinstance(self.stack[-1], set | Inert):
+            raise _Stop(_("it adds to what is no set"))
+
+    dispatch[pickle.ADDITEMS[0]] = load_additems
+
+    def load_frozenset(self) -> None:
+        self.pop_mark()
+        self.append(frozenset())
+
+    dispatch[pickle.FROZENSET[0]] = load_frozenset
 
     def load_build(self) -> None:
         made, state = self.stack[-2:]
@@ -313,13 +420,11 @@ class Replay(_PythonUnpickler):
     def _pass_array(self, wrapper: Inert) -> None:
         state = wrapper.state if isinstance(wrapper.state, dict) else {}
         shape = state.get("shape")
-        if not isinstance(shape, tuple) or not all(
-            type(side) is int and 0 <= side < 1 << 40 for side in shape
-        ):
+        if not _is_shape(shape):
             raise _Stop(_("an array has no shape"))
         self.found.is_joblib = True
         self.found.arrays += 1
-        size, holds_objects = _item_size(state.get("dtype"))
+        size, holds_objects = self._item_size(state.get("dtype"))
         if holds_objects:
             self._replay_nested()
             return
@@ -336,37 +441,41 @@ class Replay(_PythonUnpickler):
             raise _Stop(_("it nests too deeply"))
         Replay(self.stream, self.found).load()
 
+    def _item_size(self, dtype: Any) -> tuple[int, bool]:
+        """Bytes per item of an array, and whether it holds objects (then a pickle follows instead of bytes)."""
+        self.found.act()  # types may hold one another, and so be many more than they are
+        if not isinstance(dtype, Inert) or dtype.name not in {
+            ("numpy", "dtype"),
+            ("numpy._core.multiarray", "dtype"),
+            ("numpy.core.multiarray", "dtype"),
+        }:
+            raise _Stop(_("an array has no type"))
+        code = dtype.arguments[0] if dtype.arguments else None
+        match = re.fullmatch(r"[<>|=]?([biufcmM?SUVO])(\d*)", code) if isinstance(code, str) else None
+        if match is None:
+            raise _Stop(_("an array has an unknown type"))
+        kind, size = match[1], int(match[2] or 0)
+        if kind == "O":
+            return 8, True
+        if kind == "V":
+            return self._structured_size(dtype.state, size)
+        return (4 * size if kind == "U" else size or 1), False
 
-def _item_size(dtype: Any) -> tuple[int, bool]:
-    """Bytes per item of an array, and whether it holds objects (then a pickle follows instead of bytes)."""
-    if not isinstance(dtype, Inert) or dtype.name not in {
-        ("numpy", "dtype"),
-        ("numpy._core.multiarray", "dtype"),
-        ("numpy.core.multiarray", "dtype"),
-    }:
-        raise _Stop(_("an array has no type"))
-    code = dtype.arguments[0] if dtype.arguments else None
-    match = re.fullmatch(r"[<>|=]?([biufcmM?SUVO])(\d*)", code) if isinstance(code, str) else None
-    if match is None:
-        raise _Stop(_("an array has an unknown type"))
-    kind, size = match[1], int(match[2] or 0)
-    if kind == "O":
-        return 8, True
-    if kind == "V":
-        return _structured_size(dtype.state, size)
-    return (4 * size if kind == "U" else size or 1), False
+    def _structured_size(self, state: Any, size: int) -> tuple[int, bool]:
+        """A record's size is in the state of its dtype: (version, order, subarray, names, fields, size, …)."""
+        if not isinstance(state, tuple) or len(state) < 6:
+            return size, False
+        subarray, fields = state[2], state[4]
+        inner = [each[0] for each in fields.values()] if isinstance(fields, dict) else []
+        if isinstance(subarray, tuple):
+            inner.append(subarray[0])
+        holds_objects = any(self._item_size(each)[1] for each in inner)
+        return (state[5] if type(state[5]) is int and state[5] >= 0 else size), holds_objects
 
 
-def _structured_size(state: Any, size: int) -> tuple[int, bool]:
-    """A record's size is in the state of its dtype: (version, order, subarray, names, fields, size, …)."""
-    if not isinstance(state, tuple) or len(state) < 6:
-        return size, False
-    subarray, fields = state[2], state[4]
-    inner = [each[0] for each in fields.values()] if isinstance(fields, dict) else []
-    if isinstance(subarray, tuple):
-        inner.append(subarray[0])
-    holds_objects = any(_item_size(each)[1] for each in inner)
-    return (state[5] if type(state[5]) is int and state[5] >= 0 else size), holds_objects
+def _is_shape(shape: Any) -> TypeGuard[tuple[int, ...]]:
+    sides = shape if isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS else (None,)
+    return all(type(side) is int and 0 <= side < 1 << 40 for side in sides)
 
 
 # --- skops ---

@@ -173,3 +173,73 @@ def test_a_flipped_byte_is_refused_or_harmless(place: int, value: int, which: st
         inspection.look(io.BytesIO(bytes(data)))
     except Refused as refusal:
         assert str(refusal)
+
+
+def refused(data: bytes) -> str:
+    with pytest.raises(Refused) as refusal:
+        inspection.inspect(io.BytesIO(data))
+    return refusal.value.code
+
+
+def test_a_name_that_is_called_a_million_times_has_one_stand_in() -> None:
+    data = b"\x80\x02]" + b"cnumpy\ndtype\na" * 3 + b"."
+
+    first, *others = inspection.Replay(
+        inspection.formats.unpacked(io.BytesIO(data)), inspection.Found()
+    ).load()
+
+    assert all(each is first for each in others)
+
+
+def test_a_file_that_acts_too_often_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "MAX_ACTS", 1000)
+
+    assert refused(b"\x80\x02]" + b"cnumpy\ndtype\n)Ra" * 600 + b".") == "too_complex"
+
+
+def test_a_file_that_remembers_too_much_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "MAX_MEMO", 1000)
+
+    assert refused(pickle.dumps([str(number) for number in range(2000)])) == "too_complex"
+    assert refused(b"K\x01p%d\n." % 2**61) == "too_complex"
+
+
+def test_a_file_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "MAX_SECONDS", -1.0)
+
+    assert refused(pickle.dumps([0.5] * inspection.CHECK_EVERY)) == "too_complex"
+
+
+ENDLESS = (
+    b"K\x01" + b"2\x86" * 200
+)  # a pair of a pair of …, each the same twice: to hash it takes 2 ** 200 steps
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"}" + ENDLESS + b"K\x01s",
+        b"}(" + ENDLESS + b"K\x01u",
+        b"(" + ENDLESS + b"K\x01d",
+        b"\x8f(" + ENDLESS + b"\x90",
+        b"(" + ENDLESS + b"\x91",
+    ],
+    ids=["setitem", "setitems", "dict", "set", "frozenset"],
+)
+def test_a_key_that_takes_for_ever_to_hash_is_not_hashed(data: bytes) -> None:
+    assert inspection.look(io.BytesIO(b"\x80\x04" + data + b".")).verdict == "clean"
+
+
+def test_an_array_of_endless_types_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspection, "MAX_ACTS", 10_000)
+    replay = inspection.Replay(inspection.formats.unpacked(io.BytesIO(b".")), inspection.Found())
+    kind = replay.find_class("numpy", "dtype")
+    inner = kind("f8")
+    for _depth in range(60):
+        outer = kind("V8")
+        outer.state = (3, "|", None, ("a", "b"), {"a": (inner, 0), "b": (inner, 0)}, 8)
+        inner = outer
+
+    with pytest.raises(Refused) as refusal:
+        replay._item_size(inner)
+    assert refusal.value.code == "too_complex"
