@@ -189,5 +189,10 @@ class Verdict(models.Model):
         return f"{self.version} {self.window_start:%Y-%m-%d}–{self.window_end:%Y-%m-%d}: {self.state}"
 
     @property
+    def shown_end(self) -> datetime:
+        """Windows end with their hour, which may not be over yet."""
+        return min(self.window_end, self.as_of)
+
+    @property
     def drifted(self) -> list[dict[str, Any]]:
         return [column for column in self.columns if column["state"] == State.DRIFT]

@@ -111,6 +111,7 @@ def check_load(case: Case) -> Outcome:
 def check_schema(case: Case) -> Outcome:
     facts, schema = known(case.facts), case.schema
     notes = fit.compare_features(facts, schema)
+    told = list(notes)
     if facts.is_classifier:
         fit.compare_classes(facts.classes, schema.target.classes)
     reference = case.reference()
@@ -119,11 +120,8 @@ def check_schema(case: Case) -> Outcome:
         return Outcome(_("The schema fits the model. There is no reference data to compare it with."), notes)
     notes += fit.compare_reference(reference, schema)
     case.rows = rows.spread(rows.valid(reference, schema), SAMPLE)
-    return Outcome(
-        _("The schema's %(count)d fields fit the model and the reference data.")
-        % {"count": len(schema.fields)},
-        notes,
-    )
+    fits = _("The schema's %(count)d fields fit the model and the reference data.")
+    return Outcome(" ".join([fits % {"count": len(schema.fields)}, *told]), notes)
 
 
 def check_predict(case: Case) -> Outcome:

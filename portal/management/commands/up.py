@@ -20,6 +20,7 @@ from inference import heartbeats
 from inference.modeld import address as modeld
 from inference.runners import jail
 from portal import first_steps, units
+from portal.demo import progress
 from portal.launcher import CannotStart, Child, Claim, Family, Unit, free_port, say
 
 READY_SECONDS = 180
@@ -105,6 +106,7 @@ class Start:
             self._start_children()
             if self._is_ready():
                 self.claim.note(self.address)
+                self._announce_demo()
                 self._welcome(administrator)
                 self._start_demo()
                 connections.close_all()
@@ -232,12 +234,18 @@ class Start:
             if self.demo and not self.demo_people_are_known:
                 self._say_who_the_demo_people_are()
 
+    def _announce_demo(self) -> None:
+        """The home page says that a demo is coming to whoever is faster than the demo's own process."""
+        if self.with_demo and not first_steps.demo_is_complete():
+            progress.write(state="running", step="Starting", total=1)
+
     def _demo_ended(self, demo: Child) -> bool:
         """Whether to go on: a demo that failed is worth a word, and with --wait-demo an end."""
         failed = demo.process.returncode != 0
         if failed and self.wait_demo:
             return False
         if failed:
+            progress.write(state="failed", error="See logs/demo.log in the data folder.")
             say(demo.why_it_ended())
             say("The portal runs without it; the next start tries again.")
         else:
@@ -250,6 +258,7 @@ class Start:
         for child in self.family.the_dead():
             if not self.family.is_stopping:
                 say(child.why_it_ended())
+                say("Nothing is lost: start again with python3 manage.py up.")
         return 0 if self.family.is_stopping else 1
 
     def _stop(self) -> None:
