@@ -35,10 +35,6 @@ class _Lost(Exception):
     """Another worker has taken this version over, or somebody ended its checks."""
 
 
-class _ServiceAway(Exception):
-    """The model service is not there: that says nothing about the version."""
-
-
 @transaction.atomic
 def start(version_id: int) -> None:
     """Lay out the list that the page shows, and let a worker begin once this is committed."""
@@ -71,16 +67,13 @@ def run(version_id: int) -> None:
                 _try_all(steps.Case(version, runner), lease)
         except _Lost:
             logger.info("checks_taken_over", version=str(version))
-        except (_ServiceAway, runners.ModelError) as error:
-            if not isinstance(error, _ServiceAway) and _service_answers():
-                logger.exception("checks_broken", version=str(version))
-                _give_up(version, lease)
-            else:
+        except Exception as error:
+            if _is_service_away(error):
                 logger.warning("checks_wait_for_the_model_service", version=str(version))
                 _leave_for_later(lease)
-        except Exception:
-            logger.exception("checks_broken", version=str(version))
-            _give_up(version, lease)
+            else:
+                logger.exception("checks_broken", version=str(version))
+                _give_up(version, lease)
 
 
 def _try_all(case: steps.Case, lease: "Lease") -> None:
@@ -105,8 +98,8 @@ def _try(case: steps.Case, name: str, position: int, step: Callable[[steps.Case]
     try:
         outcome = step(case)
     except Exception as error:
-        if isinstance(error, runners.ModelError) and not _service_answers():
-            raise _ServiceAway from error
+        if _is_service_away(error):
+            raise
         if not isinstance(error, Problem | Refused):
             logger.exception("check_broken", version=str(case.version), check=name)
         detail, log = explain(error)
@@ -155,12 +148,9 @@ def _lay_out(version_id: int) -> None:
         )
 
 
-def _service_answers() -> bool:
-    try:
-        runners.client().status()
-    except runners.ModelError:
-        return False
-    return True
+def _is_service_away(error: Exception) -> bool:
+    """Is it the model service that is not there? That says nothing about the version."""
+    return isinstance(error, runners.ModelError) and not runners.is_alive()
 
 
 def _leave_for_later(lease: "Lease") -> None:

@@ -30,6 +30,7 @@ __all__ = [
     "client",
     "describe",
     "fresh",
+    "is_alive",
     "predict",
     "retire",
     "spec_for",
@@ -79,6 +80,15 @@ def fresh(version: ModelVersion) -> Iterator[FreshRunner]:
         yield runner
     finally:
         runner.close()
+
+
+def is_alive() -> bool:
+    """Does the model supervisor answer?"""
+    try:
+        client().status()
+    except ModelError:
+        return False
+    return True
 
 
 def client() -> Client:
