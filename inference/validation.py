@@ -1,8 +1,8 @@
 """Is this the shape that the version was approved for? Rows or columns in; a typed table, errors and warnings out.
 
 Every rule about one value is written once, in `examine`. A whole column is first sifted with array arithmetic, and
-only the cells that are not plainly fine are examined one by one; so a form, a JSON body and a file of a million rows
-get the same answers and the same words.
+only the cells that are not plainly fine are examined one by one, and a row of JSON is sifted likewise; so a form, a
+JSON body and a file of a million rows get the same answers and the same words.
 
 Errors mean that the row cannot be scored. Warnings are printed with the answer.
 """
@@ -10,9 +10,9 @@ Errors mean that the row cannot be scored. Warnings are printed with the answer.
 import difflib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -74,9 +74,13 @@ class Examined(NamedTuple):
 
 @dataclass
 class Checked:
-    """Rows after validation. `table` has every row (bad cells are null), in the schema's columns and order."""
+    """Rows after validation, every one of them (bad cells are null), in the schema's columns and order.
 
-    table: pa.Table
+    Whoever judged rows has rows, whoever judged columns a table; each is made of the other when it is asked for.
+    """
+
+    schema: Schema
+    given: "Sequence[dict[str, Any]] | pa.Table"
     errors: list[FieldError]
     error_count: int
     warnings: dict[int, list[RowWarning]]  # by row
@@ -87,8 +91,14 @@ class Checked:
     def is_valid(self) -> bool:
         return self.error_count == 0
 
-    def rows(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.table.to_pylist()
+    @cached_property
+    def table(self) -> pa.Table:
+        return self.given if isinstance(self.given, pa.Table) else trusted_table(self.schema, self.given)
+
+    def rows(self) -> Sequence[dict[str, Any]]:
+        if not isinstance(self.given, pa.Table):
+            return self.given
+        rows: list[dict[str, Any]] = self.given.to_pylist()
         return rows
 
 
@@ -215,16 +225,21 @@ def _examine_text(each: Field, value: Any, as_text: bool) -> Examined:
     if not isinstance(value, str):
         fix = _("Send it in quotes.") if isinstance(value, int | float) else _("Send a text.")
         return Examined(None, Problem("wrong_type", expectation(each), fix))
-    if len(value) > MAX_TEXT:
-        fix = _("Shorten it: it has %(count)d characters.") % {"count": len(value)}
-        return Examined(None, Problem("too_long", expectation(each), fix))
-    if "\x00" in value or not _is_encodable(value):
-        return Examined(
-            None, Problem("wrong_type", expectation(each), _("Remove characters that are no text."))
-        )
+    problem = _text_problem(each, value)
+    if problem is not None:
+        return Examined(None, problem)
     if each.type == "text":
         return Examined(value)
     return _examine_category(each, value, as_text)
+
+
+def _text_problem(each: Field, value: str) -> Problem | None:
+    if len(value) > MAX_TEXT:
+        fix = _("Shorten it: it has %(count)d characters.") % {"count": len(value)}
+        return Problem("too_long", expectation(each), fix)
+    if "\x00" in value or not _is_encodable(value):
+        return Problem("wrong_type", expectation(each), _("Remove characters that are no text."))
+    return None
 
 
 def _examine_category(each: Field, value: str, as_text: bool) -> Examined:
@@ -317,25 +332,78 @@ def _shorten(text: str) -> str:
 
 def validate_rows(schema: Schema, rows: Sequence[Any], *, as_text: bool = False) -> Checked:
     """Judge rows one by one; the caller decides whether one bad row refuses them all."""
-    collector = _Collector(len(rows))
-    clean: dict[str, list[Any]] = {each.name: [] for each in schema.fields}
-    names = frozenset(schema.names)
-    for position, row in enumerate(rows):
+    return RowJudge(schema).judge(rows, as_text=as_text)
+
+
+class RowJudge:
+    """Judges rows of one schema. Made once for a version that answers: what is plainly fine costs next to nothing."""
+
+    def __init__(self, schema: Schema) -> None:
+        self.schema = schema
+        self._names = frozenset(schema.names)
+        self._cells = [(each, each.name, not each.required, _plain(each)) for each in schema.fields]
+
+    def judge(self, rows: Sequence[Any], *, as_text: bool = False) -> Checked:
+        collector = _Collector(len(rows))
+        clean = [self._clean(position, row, as_text, collector) for position, row in enumerate(rows)]
+        return collector.checked(self.schema, clean)
+
+    def _clean(self, position: int, row: Any, as_text: bool, collector: "_Collector") -> dict[str, Any]:
         if not isinstance(row, Mapping):
             collector.refuse(
                 position, "", row, Problem("wrong_type", _("an object"), _("Write a row as {…}."))
             )
             row = {}
-        for each in schema.fields:
-            examined = examine(each, row.get(each.name), as_text=as_text)
-            clean[each.name].append(examined.value)
-            collector.take(position, each.name, row.get(each.name), examined)
-        if not names.issuperset(row):
+        clean: dict[str, Any] = {}
+        for each, name, may_miss, plain in self._cells:
+            given = row.get(name)
+            if given is None and may_miss:
+                clean[name] = None
+                continue
+            value = UNSURE if as_text else plain(given)
+            if value is UNSURE:
+                examined = examine(each, given, as_text=as_text)
+                collector.take(position, name, given, examined)
+                value = examined.value
+            clean[name] = value
+        if not self._names.issuperset(row):
             for name in row:
-                if name not in names:
-                    collector.refuse(position, name, row[name], _unknown(schema, name))
-    arrays = [pa.array(clean[each.name], ARROW_TYPES[each.type]) for each in schema.fields]
-    return collector.checked(_table(schema, arrays))
+                if name not in self._names:
+                    collector.refuse(position, name, row[name], _unknown(self.schema, name))
+        return clean
+
+
+UNSURE: Any = object()  # not plainly fine: somebody has to look at it
+
+
+def _plain(each: Field) -> Callable[[Any], Any]:
+    """What a value of this field is read as when it is plainly fine, else UNSURE: a shortcut, never a rule."""
+    if each.is_numeric:
+        return _plain_number(each)
+    if each.type == "boolean":
+        return lambda value: value if value is True or value is False else UNSURE
+    if each.type == "category":
+        known = {name: name for name in each.categories if _text_problem(each, name) is None}
+        return lambda value: known.get(value, UNSURE) if type(value) is str else UNSURE
+    return lambda value: (
+        value if type(value) is str and value and _text_problem(each, value) is None else UNSURE
+    )
+
+
+def _plain_number(each: Field) -> Callable[[Any], Any]:
+    bounds = (each.min, each.training.min), (each.max, each.training.max)
+    lows, highs = ([bound for bound in pair if bound is not None] for pair in bounds)
+    # Beyond 2**53 a float no longer knows its last digit; within, whole numbers are the same in both types.
+    low, high = max([*lows, -(2.0**53)]), min([*highs, 2.0**53])
+
+    def number(value: Any) -> Any:
+        kind = type(value)
+        return float(value) if (kind is float or kind is int) and low <= value <= high else UNSURE
+
+    def integer(value: Any) -> Any:
+        return value if type(value) is int and low <= value <= high else UNSURE
+
+    return integer if each.type == "integer" else number
 
 
 def _unknown(schema: Schema, name: str) -> Problem:
@@ -381,9 +449,11 @@ class _Collector:
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(error)
 
-    def checked(self, table: pa.Table) -> Checked:
+    def checked(self, schema: Schema, given: "Sequence[dict[str, Any]] | pa.Table") -> Checked:
         self.errors.sort(key=lambda error: error.get("row") or 0)
-        return Checked(table, self.errors, self.error_count, self.warnings, self.valid, self.error_rows)
+        return Checked(
+            schema, given, self.errors, self.error_count, self.warnings, self.valid, self.error_rows
+        )
 
 
 # --- columns: a chunk of a file ---
@@ -398,7 +468,7 @@ def validate_columns(schema: Schema, columns: Mapping[str, Any] | pa.Table) -> C
     count = len(next(iter(given.values()))) if given else _length(columns)
     collector = _Collector(count)
     arrays = [_validate_column(each, given.get(each.name), count, collector) for each in schema.fields]
-    return collector.checked(_table(schema, arrays))
+    return collector.checked(schema, _table(schema, arrays))
 
 
 def _names(columns: Mapping[str, Any] | pa.Table) -> Iterable[str]:

@@ -237,6 +237,39 @@ def test_columns_of_text_are_judged_like_rows_of_text(rows: list[dict[str, str |
     }
 
 
+awkward_values: list[Any] = [
+    *(0, 1, 4.99, 5, 7, 10, 10.01, 1e6, 2**53, 2**53 + 1, 2**63 - 1, 2**63, 1e300, -0.0, math.nan, math.inf),
+    *("a", "b", "self", "salried", "", "x" * 10_001, "a\x00", "\ud800", True, False, None, [], {}),
+]
+json_cells: st.SearchStrategy[Any] = st.sampled_from(awkward_values) | st.floats() | st.integers()
+json_rows: st.SearchStrategy[list[Any]] = st.lists(
+    st.dictionaries(st.sampled_from([*SCHEMA.names, "nmber", ""]), json_cells) | st.none() | st.just([]),
+    max_size=5,
+)
+
+
+@settings(deadline=None)
+@given(json_rows, st.booleans())
+def test_the_shortcut_for_what_is_plainly_fine_changes_nothing(rows: list[Any], as_text: bool) -> None:
+    found = validate_rows(SCHEMA, rows, as_text=as_text)
+
+    for position, row in enumerate(rows):
+        cells = row if isinstance(row, dict) else {}
+        one_by_one = {
+            each.name: examine(each, cells.get(each.name), as_text=as_text) for each in SCHEMA.fields
+        }
+        assert repr(found.rows()[position]) == repr({name: cell.value for name, cell in one_by_one.items()})
+        assert found.warnings.get(position, []) == [
+            cell.warning for cell in one_by_one.values() if cell.warning and not cell.problem
+        ]
+        strange = [name for name in cells if name not in SCHEMA.names]
+        expected = [cell.problem.code for cell in one_by_one.values() if cell.problem]
+        expected += ["unknown_field"] * len(strange)
+        expected = expected if isinstance(row, dict) else ["wrong_type", *expected]
+        assert [each["code"] for each in found.error_rows.get(position, [])] == expected
+        assert found.valid[position] == (not expected)
+
+
 typed_rows = st.lists(
     st.fixed_dictionaries(
         {
