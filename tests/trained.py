@@ -1,7 +1,8 @@
 """Small models, really trained, and the files that people upload."""
 
 import io
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
 from typing import Any
 
 import joblib
@@ -10,12 +11,20 @@ import pandas as pd
 import pyarrow as pa
 from sklearn.compose import ColumnTransformer
 from sklearn.dummy import DummyClassifier
-from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVC
 
 ROWS = 240
 
@@ -42,6 +51,17 @@ def people() -> pd.DataFrame:
 
 
 INPUTS = ["age", "income", "city", "member"]
+
+#: Estimators alone, by a short name; those that answer numbers begin with `to_`.
+ESTIMATORS: dict[str, Callable[[], Any]] = {
+    "logistic": LogisticRegression,
+    "forest": partial(RandomForestClassifier, 5, random_state=0),
+    "boosted": partial(GradientBoostingClassifier, n_estimators=5, random_state=0),
+    "network": partial(MLPClassifier, (4,), solver="lbfgs", max_iter=2000, random_state=0),
+    "vectors": SVC,
+    "to_boosted": partial(GradientBoostingRegressor, n_estimators=5, random_state=0),
+    "to_ridge": Ridge,
+}
 
 
 def table(count: int = ROWS) -> pa.Table:
