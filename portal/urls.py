@@ -7,7 +7,7 @@ from inference.api.urls import urlpatterns as inference_api
 from monitoring.api.urls import urlpatterns as monitoring_api
 from portal.accounts import closed
 from portal.views import accounts, api, audit, batches, health, home, inference, monitoring
-from portal.views.registry import approvals, models, releases, versions
+from portal.views.registry import approvals, models, policies, releases, versions
 from registry.api.urls import urlpatterns as registry_api
 
 service_urls = [
@@ -27,6 +27,7 @@ registry_urls = [
     path("models/<slug:slug>/", models.model_detail, name="model-detail"),
     path("models/<slug:slug>/edit/", models.model_edit, name="model-edit"),
     path("models/<slug:slug>/data/", models.dataset_list, name="dataset-list"),
+    path("models/<slug:slug>/policy/", policies.model_policy, name="model-policy"),
     path("models/<slug:slug>/api/", models.model_api, name="model-api"),
     path("versions/", versions.version_index, name="version-index"),
     path("versions/new/", versions.version_upload_index, name="version-upload-index"),

@@ -42,6 +42,7 @@ class Action(models.TextChoices):
     KEY_USED = "key.used"  # only ever refused: a key that is over was tried
     MODEL_CREATED = "model.created"
     MODEL_CHANGED = "model.changed"
+    MODEL_POLICY_CHANGED = "model.policy_changed"
     DATASET_ADDED = "dataset.added"
     VERSION_UPLOADED = "version.uploaded"
     VERSION_EDITED = "version.edited"

@@ -43,6 +43,10 @@ def can_change_model(user: Any, model: RegisteredModel) -> bool:
     return has_role(user, Role.AUTHOR) and model.is_owned_by(user)
 
 
+def can_change_policy(user: Any, model: RegisteredModel) -> bool:
+    return (has_role(user, Role.ADMIN) and can_see(user, model)) or can_change_model(user, model)
+
+
 def can_edit_draft(user: Any, version: ModelVersion) -> bool:
     return has_role(user, Role.AUTHOR) and version.uploaded_by_id == user.pk
 
@@ -52,8 +56,16 @@ def can_request(user: Any, version: ModelVersion) -> bool:
 
 
 def can_decide(user: Any, request: ReleaseRequest) -> bool:
-    """An approver who neither uploaded the version nor asked for it; nobody else, superuser or not."""
-    return has_role(user, Role.APPROVER) and not user.is_service and not is_own_request(user, request)
+    """An approver of this model who neither uploaded the version nor asked for it; nobody else, superuser or not."""
+    return is_approver_of(user, request.version.model) and not is_own_request(user, request)
+
+
+def is_approver_of(user: Any, model: RegisteredModel) -> bool:
+    """A person with the role, and of one of the teams that the model's policy names, if it names any."""
+    if not has_role(user, Role.APPROVER) or user.is_service:
+        return False
+    teams = model.rules.approver_groups
+    return not teams or user.groups.filter(name__in=teams).exists()
 
 
 def is_own_request(user: Any, request: ReleaseRequest) -> bool:
@@ -92,7 +104,7 @@ def can_see_others_inputs(user: Any, model: RegisteredModel) -> bool:
     """Other people's rows: auditors, and owners where the model's policy says so."""
     if has_role(user, Role.AUDITOR):
         return True
-    return bool(model.policy.get("owners_see_inputs")) and model.is_owned_by(user)
+    return model.rules.owners_see_inputs and model.is_owned_by(user)
 
 
 def can_see_audit(user: Any) -> bool:

@@ -3,6 +3,7 @@
 from django.dispatch import Signal
 
 dataset_added = Signal()  # dataset_id
+policy_changed = Signal()  # model_id
 version_uploaded = Signal()  # version_id
 version_checked = Signal()  # version_id, passed
 request_decided = Signal()  # request_id

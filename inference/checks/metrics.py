@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from registry.schema import Label
 
-CLASSIFICATION = ("accuracy", "auc", "log_loss", "f1")
-REGRESSION = ("mae", "rmse", "r2")
 TOLERANCE = 0.005
 
 Array = npt.NDArray[Any]

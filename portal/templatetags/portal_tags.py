@@ -21,6 +21,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 from django.utils.translation import pgettext_lazy as in_context
 
+from registry import measures
+
 register = template.Library()
 
 ICONS = settings.BASE_DIR / "static" / "vendor" / "tabler-icons"
@@ -259,35 +261,15 @@ def short_hash(value: str) -> str:
     return f"{value[:12]}…" if value else "–"
 
 
-#: Metrics where less is better; every other one is better when it grows.
-_LESS_IS_BETTER = (
-    "loss",
-    "error",
-    "mae",
-    "mse",
-    "rmse",
-    "mape",
-    "brier",
-    "ece",
-    "latency",
-    "p95",
-    "p50",
-    "p99",
-)
-
-
 @register.simple_tag
 def delta(name: str, now: object, then: object) -> SafeString | str:
     """The change of a metric: sign, arrow and word, so that colour says nothing alone."""
     if not isinstance(now, int | float) or not isinstance(then, int | float):
         return ""
     change = now - then
-    if abs(change) < 0.0005 * max(1.0, abs(then)):
+    if measures.is_same(now, then):
         return format_html('<span class="delta same">= {}</span>', _("same"))
-    less = any(
-        word in name.lower().replace("-", "_").split("_") or word in name.lower() for word in _LESS_IS_BETTER
-    )
-    better = (change < 0) == less
+    better = (change < 0) == measures.is_less_better(name)
     return format_html(
         '<span class="delta {}">{} {}{} {}</span>',
         "better" if better else "worse",
@@ -345,25 +327,10 @@ def message_icon(level: str) -> str:
 
 # What the record calls things, in words
 
-_METRICS = {
-    "roc_auc": "ROC AUC",
-    "auc": "AUC",
-    "f1": "F1",
-    "r2": "R²",
-    "rmse": "RMSE",
-    "mae": "MAE",
-    "mse": "MSE",
-    "mape": "MAPE",
-    "log_loss": lazy("Log loss"),
-    "brier": "Brier",
-    "ece": "ECE",
-}
-
 
 @register.filter
 def metric_name(name: str) -> str:
-    """`roc_auc` → ROC AUC; `balanced_accuracy` → Balanced accuracy."""
-    return str(_METRICS.get(name) or name.replace("_", " ").capitalize())
+    return measures.name_of(name)
 
 
 @register.filter

@@ -6,8 +6,8 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -15,7 +15,15 @@ from registry import audit, gate, permissions, signals
 from registry.actions._words import reason_from
 from registry.audit import Action
 from registry.errors import Refused
-from registry.models import Decision, ModelVersion, Release, ReleaseRequest, Role
+from registry.models import (
+    Decision,
+    ModelVersion,
+    RegisteredModel,
+    Release,
+    ReleaseRequest,
+    Role,
+    User,
+)
 
 State = ReleaseRequest.State
 Verdict = Decision.Verdict
@@ -44,7 +52,7 @@ def ask(
         reason=words,
         bound=binding(version, environment),
         requested_by=actor,
-        expires_at=timezone.now() + timedelta(days=settings.MODELGATE_REQUEST_DAYS),
+        expires_at=timezone.now() + timedelta(days=version.model.rules.days),
     )
     try:
         with transaction.atomic():
@@ -147,10 +155,23 @@ def _require_decider(actor: Any, request: ReleaseRequest) -> None:
         code="own_request",
     )
     permissions.require(
-        permissions.can_decide(actor, request),
-        _("Only a person may approve, never a service account."),
-        code="service",
+        not actor.is_service, _("Only a person may approve, never a service account."), code="service"
     )
+    permissions.require(
+        permissions.can_decide(actor, request),
+        _("Only approvers of these teams decide about this model: %(teams)s.")
+        % {"teams": ", ".join(request.version.model.rules.approver_groups)},
+        code="not_in_team",
+    )
+
+
+def approvers_of(version: ModelVersion, *, asked_by: Any) -> QuerySet[User]:
+    """Who may decide, were this person to ask: by role and by the teams that the model's policy names."""
+    found = User.objects.filter(grants__role=Role.APPROVER, is_active=True, is_service=False)
+    teams = version.model.rules.approver_groups
+    if teams:
+        found = found.filter(groups__name__in=teams)
+    return found.exclude(pk__in=[asked_by.pk, version.uploaded_by_id]).distinct().order_by("email")
 
 
 def settle(request: ReleaseRequest) -> None:
@@ -170,6 +191,12 @@ def settle_open(release: Release) -> None:
         version__model_id=release.model_id, environment_id=release.environment_id
     )
     for request in others.with_context():
+        settle(request)
+
+
+def settle_model(model: RegisteredModel) -> None:
+    """After a change of its policy, whatever was asked under the old one is about something else."""
+    for request in ReleaseRequest.objects.open().filter(version__model=model).with_context():
         settle(request)
 
 
@@ -215,6 +242,7 @@ def binding(version: ModelVersion, environment: str) -> dict[str, Any]:
         "environment": _digest(version.environment),
         "metrics": _digest(version.measured_metrics),
         "release": current.number if current else 0,
+        "policy": version.model.rules.deciding(),
     }
 
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from registry import artifacts, audit, inspection, permissions, ports, schema, signals, tables
+from registry.actions import policies
 from registry.actions._words import reason_from
 from registry.audit import Action
 from registry.errors import FieldError, Invalid, Refused
@@ -31,8 +32,6 @@ from registry.models import (
 
 State = ModelVersion.State
 EXPECTED_ROWS = 1000
-#: What the owners of a model may set, and as what.
-POLICY: dict[str, type] = {"owners_see_inputs": bool, "extra_approval_for_pickle": bool}
 
 
 # --- models ---
@@ -89,8 +88,10 @@ def change_model(model: RegisteredModel, *, actor: Any, **changes: Any) -> Regis
         raise _invalid(sorted(unknown)[0], "not_changeable", _("This cannot be changed."))
     before = _model_facts(model)
     if "policy" in changes:
-        _validate_policy(changes["policy"])
-    for attribute in ("name", "question", "description", "policy"):
+        policies.change_policy(model, changes.pop("policy"), actor=actor)
+        if not changes:
+            return model
+    for attribute in ("name", "question", "description"):
         if attribute in changes:
             setattr(model, attribute, changes[attribute])
     _validate(model)
@@ -123,28 +124,6 @@ def _validate(model: RegisteredModel) -> None:
             for name, words in exc.message_dict.items()
         ]
         raise Invalid(_("Some values are not right."), errors=errors) from exc
-
-
-def _validate_policy(policy: Any) -> None:
-    """A rule whose name is misspelt, or whose value is not what it seems, would be no rule at all."""
-    if not isinstance(policy, dict):
-        raise _invalid("policy", "wrong_type", _("The policy is an object of settings."))
-    known = ", ".join(POLICY)
-    errors: list[FieldError] = []
-    for name, value in policy.items():
-        field = f"policy.{name}"[:100]
-        if name not in POLICY:
-            errors.append(
-                {"field": field, "code": "unknown_field", "expected": known, "fix": _("Remove it.")}
-            )
-        elif type(value) is not POLICY[name]:
-            fix = _("Write true or false, without quotes.")
-            errors.append({"field": field, "code": "wrong_type", "expected": "true, false", "fix": fix})
-    if errors:
-        names = ", ".join(error["field"] for error in errors)
-        raise Invalid(
-            _("These settings are not right: %(names)s.") % {"names": names}, code="bad_policy", errors=errors
-        )
 
 
 def _slug_in_use(slug: str) -> Refused:

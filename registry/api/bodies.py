@@ -1,8 +1,5 @@
 """What calls to the registry send."""
 
-from typing import Any
-
-from django.utils.translation import gettext as _
 from rest_framework import serializers
 
 from registry.api.fields import (
@@ -39,11 +36,6 @@ class ModelChanges(Body):
     owners = people()
     groups = teams()
     policy = JSONTextField()
-
-    def validate_policy(self, value: Any) -> Any:
-        if not isinstance(value, dict):
-            raise serializers.ValidationError(_("An object of settings."), code="wrong_type")
-        return value
 
 
 class DatasetBody(Body):

@@ -58,6 +58,7 @@ class ReleaseRequest(models.Model):
     mode = models.CharField(_("mode"), max_length=8, default="full")
     reason = models.TextField(_("reason"), max_length=2000)
     bound = models.JSONField(default=dict)
+    gates = models.JSONField(_("quality gates"), default=list, blank=True)  # as they stood when it was asked
     requested_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     requested_at = models.DateTimeField(_("asked"), default=timezone.now)
     expires_at = models.DateTimeField(_("expires"))

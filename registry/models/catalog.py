@@ -13,6 +13,7 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
 from registry.models.accounts import Role
+from registry.policy import Policy
 from registry.schema import Schema
 
 #: These roles govern every model; the others see what is shared with them.
@@ -84,6 +85,11 @@ class RegisteredModel(models.Model):
     @property
     def approvals_needed(self) -> int:
         return 2 if self.risk == Risk.HIGH else 1
+
+    @property
+    def rules(self) -> Policy:
+        """What holds for this model, typed; `policy` is only how it is kept."""
+        return Policy.read(self.policy, self.task)
 
     def is_owned_by(self, user: Any) -> bool:
         return self.owners.filter(pk=user.pk).exists()
@@ -180,8 +186,7 @@ class ModelVersion(models.Model):
     def approvals_needed(self) -> int:
         """By the model's risk; one more for a file that is a program, where the model's policy says so."""
         is_pickle = self.format in ("joblib", "pickle")
-        wants_more = self.model.policy.get("extra_approval_for_pickle") is True
-        return self.model.approvals_needed + (is_pickle and wants_more)
+        return self.model.approvals_needed + (is_pickle and self.model.rules.extra_approval_for_pickle)
 
     def __str__(self) -> str:
         return f"{self.model.slug} v{self.number}"
@@ -228,6 +233,7 @@ class CheckResult(models.Model):
     detail = models.TextField(blank=True)
     log = models.TextField(blank=True)
     seconds = models.FloatField(null=True, blank=True)
+    figures = models.JSONField(default=dict, blank=True)
 
     class Meta:
         ordering = ["position"]

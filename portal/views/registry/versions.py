@@ -28,7 +28,7 @@ from portal.views.registry.models import keep_data
 from registry import artifacts, audit, permissions
 from registry.actions import approvals, catalog
 from registry.audit import Action
-from registry.models import AuditEvent, Dataset, ModelVersion, RegisteredModel, Release, Role, User
+from registry.models import AuditEvent, Dataset, ModelVersion, RegisteredModel, Release, Role
 
 PER_PAGE = 50
 
@@ -282,11 +282,13 @@ def version_request(request: HttpRequest, slug: str, number: int) -> HttpRespons
             messages.success(request, _("Asked. The approvers see it on their start page."))
             return redirect(made)
     context = model_page(request, version.model, "versions")
-    approvers = User.objects.filter(grants__role=Role.APPROVER, is_active=True, is_service=False)
+    approvers = list(approvals.approvers_of(version, asked_by=person(request)))
     context |= {
         "version": version,
         "form": form,
-        "approver_list": approvers.exclude(pk__in=[person(request).pk, version.uploaded_by_id]),
+        "approver_list": approvers,
+        "missing": max(0, version.approvals_needed - len(approvers)),
+        "rules": version.model.rules,
     }
     return render(request, "registry/version_request.html", context, status=422 if form.errors else 200)
 
