@@ -1,4 +1,7 @@
-"""Append-only in the database too: what no verb does, no SQL does by mistake either."""
+"""What the database sees to itself: the record is append-only, and what decides about answers moves the change mark.
+
+What no verb does, no SQL does by mistake either; and what a verb changes, every process comes to know.
+"""
 
 from typing import Any
 
@@ -48,3 +51,66 @@ def _statements(vendor: str) -> list[str]:
         ]
         return [_POSTGRES_FUNCTION, *rows, *whole]
     raise NotImplementedError(f"no append-only triggers for {vendor}")
+
+
+# --- the change mark ---
+
+#: Tables whose rows decide who may ask which version, each with the column, if any, that moves with every use.
+MARKED: dict[str, str] = {
+    "registry_apikey": "last_used_at",
+    "registry_apikey_only_models": "",
+    "registry_user": "last_login",
+    "registry_user_groups": "",
+    "registry_rolegrant": "",
+    "registry_registeredmodel": "",
+    "registry_registeredmodel_owners": "",
+    "registry_registeredmodel_groups": "",
+    "registry_environment": "",
+    "registry_release": "",
+    "registry_modelversion": "",
+}
+
+_NEW_MARK = {
+    "sqlite": "UPDATE registry_changemark SET mark = lower(hex(randomblob(16))) WHERE id = 1",
+    "postgresql": "UPDATE registry_changemark SET mark = gen_random_uuid()::text WHERE id = 1",
+}
+_POSTGRES_MARK = f"""
+CREATE OR REPLACE FUNCTION registry_mark_change() RETURNS trigger AS $$
+BEGIN {_NEW_MARK["postgresql"]}; RETURN NULL; END
+$$ LANGUAGE plpgsql
+"""
+
+
+def install_marks(connection: Any) -> None:
+    """Put in place what is missing; after every `migrate`, for SQLite drops a table's triggers when it remakes it."""
+    present = _present(connection)
+    with connection.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute(_POSTGRES_MARK)
+        for table, busy in MARKED.items():
+            for act in ("insert", "update", "delete"):
+                if f"{table}_marks_{act}" not in present:
+                    cursor.execute(_marking(connection.vendor, table, act, busy))
+
+
+def _present(connection: Any) -> set[str]:
+    tables = {
+        "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger'",
+        "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal",
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(tables[connection.vendor])
+        return {name for (name,) in cursor.fetchall()}
+
+
+def _marking(vendor: str, table: str, act: str, busy: str) -> str:
+    """On PostgreSQL at the very end of the transaction: the one row is locked for an instant, and after all others."""
+    same = {"sqlite": "IS", "postgresql": "IS NOT DISTINCT FROM"}[vendor]
+    unless_used = f"WHEN (NEW.{busy} {same} OLD.{busy})" if act == "update" and busy else ""
+    name = f"{table}_marks_{act}"
+    if vendor == "sqlite":
+        return f"CREATE TRIGGER {name} AFTER {act} ON {table} {unless_used} BEGIN {_NEW_MARK[vendor]}; END"
+    return (
+        f"CREATE CONSTRAINT TRIGGER {name} AFTER {act} ON {table} DEFERRABLE INITIALLY DEFERRED "
+        f"FOR EACH ROW {unless_used} EXECUTE FUNCTION registry_mark_change()"
+    )

@@ -4,6 +4,7 @@ from registry.models.accounts import ApiKey, KeyAction, Role, RoleGrant, User
 from registry.models.approvals import Decision, ReleaseRequest
 from registry.models.audit import AuditEvent, AuditHead
 from registry.models.catalog import CheckResult, Dataset, ModelVersion, RegisteredModel, Risk, Task
+from registry.models.changes import ChangeMark
 from registry.models.idempotency import IdempotencyRecord
 from registry.models.releases import PRODUCTION, Environment, Freeze, Release
 
@@ -12,6 +13,7 @@ __all__ = [
     "ApiKey",
     "AuditEvent",
     "AuditHead",
+    "ChangeMark",
     "CheckResult",
     "Dataset",
     "Decision",

@@ -1,0 +1,85 @@
+"""What a process may remember, and until when: nothing that decides about answers outlives a change of it.
+
+Whoever answers many times a second cannot ask the database each time who calls and what is released. It keeps what it
+was told under the present mark; when the mark is another one, all of it is forgotten at once. On SQLite the mark is
+read for every question, on PostgreSQL at most every 0.1 s, so a rollback or a revoked key is seen by every process on
+every machine within that time. Even if a change had left no mark, nothing is remembered for longer than 1.5 s.
+"""
+
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from django.db import connection
+
+from registry.models import ChangeMark
+
+LONGEST = 1.5  # seconds
+SHARED = 0.1  # seconds for which one reading serves all threads, where a reading is a trip over the network
+
+Fact = TypeVar("Fact")
+
+
+@dataclass
+class Known:
+    """What is known under one mark; without a mark nothing is kept."""
+
+    mark: str | None
+    since: float = 0.0
+    _facts: dict[Hashable, Any] = field(default_factory=dict)
+
+    def recall(self, name: Hashable, find: Callable[[], Fact]) -> Fact:
+        """What `find` says, asked once. What raises is asked again."""
+        try:
+            fact: Fact = self._facts[name]
+        except KeyError:
+            fact = find()
+            if self.mark is not None:
+                self._facts[name] = fact
+        return fact
+
+
+_known = Known(None)
+_read_at = float("-inf")
+_read: str | None = None
+
+
+def known() -> Known:
+    """What this process knows now. Inside a transaction nothing: it may see what others do not, or not yet."""
+    global _known  # noqa: PLW0603 - one memory a process, replaced as a whole
+    mark = None if connection.in_atomic_block else _mark()
+    if mark is None:
+        return Known(None)
+    now = time.monotonic()
+    current = _known
+    if current.mark != mark or now - current.since > LONGEST:
+        current = _known = Known(mark, now)
+    return current
+
+
+def read_again(**_signal: Any) -> None:
+    """A change was committed in this process: the next question sees it, however lately the mark was read."""
+    global _read_at  # noqa: PLW0603
+    _read_at = float("-inf")
+
+
+def _mark() -> str | None:
+    global _read, _read_at  # noqa: PLW0603
+    if connection.vendor == "sqlite":
+        return _mark_in_database()
+    now = time.monotonic()
+    if now - _read_at > SHARED:
+        _read = _mark_in_database()
+        _read_at = now
+    return _read
+
+
+_QUESTION = f"SELECT mark FROM {ChangeMark._meta.db_table} WHERE id = 1"  # noqa: S608 - our own name
+
+
+def _mark_in_database() -> str | None:
+    with connection.cursor() as cursor:
+        cursor.execute(_QUESTION)
+        row = cursor.fetchone()
+    return str(row[0]) if row else None
