@@ -1,11 +1,14 @@
 """What was observed after the release: counts that add up, and the verdicts drawn from them."""
 
+import secrets
 from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
 from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
+from django.db.models import Q
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
@@ -196,3 +199,105 @@ class Verdict(models.Model):
     @property
     def drifted(self) -> list[dict[str, Any]]:
         return [column for column in self.columns if column["state"] == State.DRIFT]
+
+
+def incident_id() -> str:
+    return f"i_{secrets.token_hex(8)}"
+
+
+class IncidentQuerySet(models.QuerySet["Incident"]):
+    def visible_to(self, user: Any) -> "IncidentQuerySet":
+        return self.filter(model__in=RegisteredModel.objects.visible_to(user))
+
+    def unresolved(self) -> "IncidentQuerySet":
+        return self.filter(resolved_at=None)
+
+    def needing_somebody(self) -> "IncidentQuerySet":
+        """Neither resolved nor muted: what a number in the navigation counts."""
+        return self.unresolved().filter(Q(muted_until=None) | Q(muted_until__lte=timezone.now()))
+
+    def in_state(self, state: str) -> "IncidentQuerySet":
+        """What `Incident.state` says of one, for many."""
+        if state == Incident.State.RESOLVED:
+            return self.exclude(resolved_at=None)
+        if state == Incident.State.MUTED:
+            return self.unresolved().filter(muted_until__gt=timezone.now())
+        return self.needing_somebody().filter(acknowledged_at__isnull=state == Incident.State.OPEN)
+
+    def with_context(self) -> "IncidentQuerySet":
+        return self.select_related(
+            "model", "version", "version__model", "acknowledged_by", "muted_by", "resolved_by"
+        )
+
+
+class Incident(models.Model):
+    """What a person must act on. One open per model and kind: what comes again is written into the open one."""
+
+    class Kind(models.TextChoices):
+        QUARANTINE = "quarantine", _("Version quarantined")
+        CRASH_LOOP = "crash_loop", _("Model keeps crashing")
+        DRIFT = "drift", _("Drift")
+        PERFORMANCE = "performance", _("Performance")
+        SERVICE = "service", _("Service")
+
+    class Severity(models.TextChoices):
+        """In this order on every page."""
+
+        CRITICAL = "critical", _("Critical")
+        WARNING = "warning", _("Warning")
+
+    class State(models.TextChoices):
+        OPEN = "open", _("Open")
+        ACKNOWLEDGED = "acknowledged", _("Acknowledged")
+        MUTED = "muted", _("Muted")
+        RESOLVED = "resolved", _("Resolved")
+
+    public_id = models.CharField(max_length=24, unique=True, default=incident_id)
+    model = models.ForeignKey(RegisteredModel, models.PROTECT, related_name="incidents")
+    kind = models.CharField(_("kind"), max_length=12, choices=Kind)
+    severity = models.CharField(_("severity"), max_length=8, choices=Severity)
+    sentence = models.TextField(help_text=_("what was found last, as it was said at the time"))
+    version = models.ForeignKey(ModelVersion, models.PROTECT, null=True, related_name="incidents")
+    history = models.JSONField(default=list)  # [{at, version, sentence}], oldest first
+    opened_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(default=timezone.now)
+    acknowledged_at = models.DateTimeField(null=True)
+    acknowledged_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    acknowledged_reason = models.TextField(blank=True)
+    muted_until = models.DateTimeField(null=True)
+    muted_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+")
+    muted_reason = models.TextField(blank=True)
+    resolved_at = models.DateTimeField(null=True)
+    resolved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.PROTECT, null=True, related_name="+"
+    )  # None: it ended by itself
+    resolved_reason = models.TextField(blank=True)
+
+    objects = IncidentQuerySet.as_manager()
+
+    class Meta:
+        verbose_name = _("incident")
+        ordering = ["-opened_at", "-pk"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model", "kind"], condition=Q(resolved_at=None), name="monitoring_one_open_incident"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model.slug}: {self.get_kind_display()}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("incident", args=[self.public_id])
+
+    @property
+    def is_muted(self) -> bool:
+        return self.muted_until is not None and self.muted_until > timezone.now()
+
+    @property
+    def state(self) -> str:
+        if self.resolved_at:
+            return self.State.RESOLVED
+        if self.is_muted:
+            return self.State.MUTED
+        return self.State.ACKNOWLEDGED if self.acknowledged_at else self.State.OPEN

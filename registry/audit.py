@@ -52,6 +52,7 @@ class Action(models.TextChoices):
     VERSION_ADMITTED = "version.admitted"
     VERSION_RETIRED = "version.retired"
     VERSION_QUARANTINED = "version.quarantined"
+    VERSION_QUARANTINE_LIFTED = "version.quarantine_lifted"
     VERSION_DOWNLOADED = "version.downloaded"
     REQUEST_MADE = "request.made"
     REQUEST_APPROVED = "request.approved"
@@ -74,6 +75,10 @@ class Action(models.TextChoices):
     BATCH_DELETED = "batch.deleted"
     MONITORING_CHANGED = "monitoring.changed"
     CHECK_RUN = "check.run"
+    INCIDENT_OPENED = "incident.opened"
+    INCIDENT_ACKNOWLEDGED = "incident.acknowledged"
+    INCIDENT_MUTED = "incident.muted"
+    INCIDENT_RESOLVED = "incident.resolved"
     AUDIT_EXPORTED = "audit.exported"
     DEMO_SEEDED = "demo.seeded"
 

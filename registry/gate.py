@@ -64,6 +64,12 @@ def _current(model: RegisteredModel, environment: str) -> Release:
             _("No approved version of “%(model)s” is serving in %(environment)s.")
             % {"model": model, "environment": environment}
         )
+    if release.version.state == ModelVersion.State.QUARANTINED:
+        raise NothingServing(
+            _("%(version)s is quarantined: its answers cannot be relied on, so it gives none.")
+            % {"version": release.version},
+            fix=_("An operator can roll back to a version that served here before."),
+        )
     if not may_answer(release.version):
         raise NothingServing(
             _("%(version)s may not answer any more, and nothing else is released.")

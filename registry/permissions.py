@@ -88,6 +88,15 @@ def can_retire(user: Any, version: ModelVersion) -> bool:
     return has_role(user, Role.OPERATOR) or (has_role(user, Role.AUTHOR) and version.model.is_owned_by(user))
 
 
+def can_lift_quarantine(user: Any, version: ModelVersion) -> bool:
+    return (
+        has_role(user, Role.APPROVER)
+        and not user.is_service
+        and version.uploaded_by_id != user.pk
+        and can_see(user, version.model)
+    )
+
+
 def can_download(user: Any, version: ModelVersion) -> bool:
     return has_role(user, Role.AUTHOR, Role.APPROVER, Role.AUDITOR) and can_see(user, version.model)
 
@@ -121,6 +130,15 @@ def can_see_people(user: Any) -> bool:
 
 def can_set_monitoring(user: Any, model: RegisteredModel) -> bool:
     return has_role(user, Role.OPERATOR) or (has_role(user, Role.AUTHOR) and model.is_owned_by(user))
+
+
+def can_handle_incident(user: Any, model: RegisteredModel) -> bool:
+    """Operators, and whoever owns the model, whatever else they are."""
+    return can_see(user, model) and (has_role(user, Role.OPERATOR) or is_active_owner(user, model))
+
+
+def is_active_owner(user: Any, model: RegisteredModel) -> bool:
+    return has_role(user, *Role.values) and model.is_owned_by(user)
 
 
 def can_enter_admin(user: Any) -> bool:

@@ -6,5 +6,7 @@ dataset_added = Signal()  # dataset_id
 policy_changed = Signal()  # model_id
 version_uploaded = Signal()  # version_id
 version_checked = Signal()  # version_id, passed
+version_quarantined = Signal()  # version_id, reason
+quarantine_lifted = Signal()  # version_id
 request_decided = Signal()  # request_id
 serving_changed = Signal()  # release_id

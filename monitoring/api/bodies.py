@@ -8,7 +8,7 @@ from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
-from registry.api.fields import Body, EnvironmentField, JSONTextField, Query, VersionField
+from registry.api.fields import Body, EnvironmentField, JSONTextField, Query, VersionField, WordsField
 
 MOST_NAMES = 2_000
 
@@ -47,6 +47,15 @@ class EvaluateBody(Body):
     file = serializers.FileField(use_url=False, allow_empty_file=True, help_text="CSV or Parquet")
     version = VersionField(required=False, help_text="The one that serves in production, unless given")
     columns = NamesField(required=False, help_text="Every input of the version, unless given")
+
+
+class NoteBody(Body):
+    reason = WordsField()
+
+
+class MuteBody(Body):
+    until = serializers.DateTimeField(help_text="UTC, ISO 8601; at most 90 days from now")
+    reason = WordsField()
 
 
 class CheckBody(Body):

@@ -176,6 +176,44 @@ class UploadForm(forms.Form):
         return data
 
 
+class PapersForm(forms.Form):
+    """What else came with a version and may have to be corrected: the figures, the card, the requirements."""
+
+    metrics = forms.CharField(
+        label=lazy("Metrics that you claim"),
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 4, "class": "code"}),
+        help_text=lazy("One a line, “accuracy = 0.81”, or JSON. They are measured again and compared."),
+    )
+    requirements = forms.CharField(
+        label=lazy("Requirements"),
+        required=False,
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 3, "class": "code"}),
+        help_text=lazy("The lines of your requirements.txt, if you have one."),
+    )
+    card = forms.CharField(
+        label=lazy("Card"),
+        required=False,
+        max_length=20_000,
+        widget=forms.Textarea(attrs={"rows": 8}),
+        help_text=lazy("Purpose, not for, training data, limits. Approvers read this."),
+    )
+
+    def clean_metrics(self) -> dict[str, float]:
+        return parse_metrics(self.cleaned_data["metrics"])
+
+    def changes(self) -> dict[str, Any]:
+        """What `edit_draft` takes. A field that was not sent stays as it is."""
+        sent = [name for name in self.fields if self.add_prefix(name) in self.data]
+        return {name: self.cleaned_data[name] for name in sent}
+
+
+def papers_initial(version: ModelVersion) -> dict[str, str]:
+    metrics = "\n".join(f"{name} = {value}" for name, value in version.declared_metrics.items())
+    return {"metrics": metrics, "requirements": version.requirements, "card": version.card}
+
+
 def parse_metrics(text: str) -> dict[str, float]:
     """`name = number` lines, or a JSON object of numbers."""
     if not text.strip():

@@ -29,6 +29,7 @@ from registry.models import (
     Role,
     User,
 )
+from registry.models.catalog import EDITABLE
 
 State = ModelVersion.State
 EXPECTED_ROWS = 1000
@@ -311,7 +312,11 @@ def _keep_version(
 
 @transaction.atomic
 def edit_draft(version: ModelVersion, *, actor: Any, **changes: Any) -> ModelVersion:
-    """Correct schema, data, metrics or card of one's own draft, before its checks."""
+    """Correct schema, data, metrics or card of one's own draft, or of a version whose checks failed.
+
+    That one is a draft again afterwards: it has to pass all its checks with its new papers.
+    """
+    version.refresh_from_db(fields=["state"])
     permissions.require(
         permissions.can_edit_draft(actor, version),
         _("Only its uploader may edit this draft."),
@@ -331,9 +336,19 @@ def edit_draft(version: ModelVersion, *, actor: Any, **changes: Any) -> ModelVer
     for name in ("card", "notes", "requirements"):
         if name in changes:
             fields[name] = str(changes[name]).strip()
-    if not ModelVersion.objects.filter(pk=version.pk).move(old=State.DRAFT, new=State.DRAFT, **fields):
-        raise _wrong_state(version, _("only a draft can be edited"))
-    audit.record(Action.VERSION_EDITED, target=version, actor=actor, changed=sorted(fields))
+    before = version.state
+    if not ModelVersion.objects.filter(pk=version.pk).move(old=EDITABLE, new=State.DRAFT, **fields):
+        raise _wrong_state(version, _("only a draft, or a version whose checks failed, can be edited"))
+    # What the checks said was said of other papers.
+    CheckResult.objects.filter(version=version).delete()
+    audit.record(
+        Action.VERSION_EDITED,
+        target=version,
+        actor=actor,
+        before={"state": before},
+        after={"state": State.DRAFT},
+        changed=sorted(fields),
+    )
     version.refresh_from_db()
     return version
 
@@ -398,7 +413,7 @@ def retire(version: ModelVersion, *, reason: str, actor: Any) -> ModelVersion:
         )
     old = version.state
     if not ModelVersion.objects.filter(pk=version.pk).move(
-        old=[State.DRAFT, State.CHECKED, State.CHECKS_FAILED], new=State.RETIRED
+        old=[State.DRAFT, State.CHECKED, State.CHECKS_FAILED, State.QUARANTINED], new=State.RETIRED
     ):
         raise _wrong_state(version, _("it cannot be retired now"))
     audit.record(
@@ -411,24 +426,6 @@ def retire(version: ModelVersion, *, reason: str, actor: Any) -> ModelVersion:
     )
     version.refresh_from_db()
     return version
-
-
-@transaction.atomic
-def quarantine(version: ModelVersion, *, reason: str) -> bool:
-    """Stop a version from answering because something is wrong with it; False when it answered nothing anyway."""
-    old = version.state
-    moved = ModelVersion.objects.filter(pk=version.pk).move(old=State.CHECKED, new=State.QUARANTINED)
-    if moved:
-        audit.record(
-            Action.VERSION_QUARANTINED,
-            target=version,
-            actor=None,
-            reason=reason,
-            before={"state": old},
-            after={"state": State.QUARANTINED},
-        )
-        version.refresh_from_db()
-    return moved
 
 
 def serving_in(version: ModelVersion) -> list[str]:

@@ -212,8 +212,17 @@ class ModelVersion(models.Model):
         return self.state == self.State.DRAFT
 
     @property
+    def is_editable(self) -> bool:
+        """May its papers still be corrected? Afterwards it must pass all its checks (again)."""
+        return self.state in EDITABLE
+
+    @property
     def may_be_requested(self) -> bool:
         return self.state == self.State.CHECKED
+
+
+#: The states in which a version's papers may be corrected.
+EDITABLE = (ModelVersion.State.DRAFT, ModelVersion.State.CHECKS_FAILED)
 
 
 class CheckResult(models.Model):

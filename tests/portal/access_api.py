@@ -75,5 +75,10 @@ API_TABLE: dict[tuple[str, str], str] = {
     ("api:service", "GET"): "401 403 200 200 200 200 200 200 200",
     ("api:monitoring", "GET"): "401 403 200 200 200 200 200 200 200",
     ("api:monitoring", "PUT"): "401 403 403 200 403 200 403 403 403",
+    ("api:incident-list", "GET"): "401 403 200 200 200 200 200 200 200",
+    ("api:incident-detail", "GET"): "401 403 200 200 200 200 200 200 200",
+    ("api:incident-acknowledge", "POST"): "401 403 403 200 403 200 403 403 403",
+    ("api:incident-mute", "POST"): "401 403 403 422 403 422 403 403 403",
+    ("api:incident-resolve", "POST"): "401 403 403 422 403 422 403 403 403",
     ("api-nowhere", "GET"): "404 404 404 404 404 404 404 404 404",
 }

@@ -162,6 +162,8 @@ def test_a_version_is_uploaded_as_a_draft_then_its_schema_is_edited_and_the_chec
     assert response.url == reverse("version-edit", args=["loans", 1])
     assert (version.state, version.declared_metrics) == ("draft", {"accuracy": 0.81})
 
+    # Its checks failed on the page's own words; the page takes it from there just the same.
+    ModelVersion.objects.update(state="checks_failed")
     page = client.get(response.url)
     rows = page.context["rows"]
     data = {"field-TOTAL_FORMS": len(rows), "field-INITIAL_FORMS": len(rows), "check": "1"}
@@ -175,12 +177,15 @@ def test_a_version_is_uploaded_as_a_draft_then_its_schema_is_edited_and_the_chec
         "field-0-min": "18",
         "target-positive": "yes",
         "target-question_en": "Repaid?",
+        "papers-metrics": "accuracy = 0.8\nauc = 0.9",
     }
     client.post(response.url, data)
 
     version.refresh_from_db()
     assert version.state == "checking"
     assert no_checks == [version.pk]
+    assert version.declared_metrics == {"accuracy": 0.8, "auc": 0.9}
+    assert version.card == "Purpose: loans."  # its field was not sent
     first = version.schema["fields"][0]
     assert (first["label"], first["min"]) == ({"en": "Age in years"}, 18)
     assert version.schema["target"]["positive"] == "yes"
@@ -234,7 +239,11 @@ def test_the_live_part_asks_again_only_while_checks_run(author, client):
 
 @pytest.mark.parametrize(
     ("state", "label"),
-    [("draft", "Review the schema"), ("checks_failed", "Check again"), ("checked", "Ask for approval")],
+    [
+        ("draft", "Review the schema"),
+        ("checks_failed", "Correct its papers"),
+        ("checked", "Ask for approval"),
+    ],
 )
 def test_the_version_page_offers_the_one_next_step(author, client, state, label):
     version = factories.create_version(uploaded_by=author, state=state)

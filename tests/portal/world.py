@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from inference.models import BatchJob, Prediction
+from monitoring.models import Incident
 from registry.actions import keys
 from registry.models import AuditEvent, Role, User
 from tests import factories
@@ -79,6 +80,9 @@ def create_world() -> World:
     )
     key, _secret = keys.create_key(owner=business, name="mine", actions=["predict"], actor=business)
     Group.objects.create(name="Lending")
+    incident = Incident.objects.create(
+        model=model, version=version, kind=Incident.Kind.SERVICE, severity="warning", sentence="Slow."
+    )
     return World(
         people,
         {
@@ -91,6 +95,7 @@ def create_world() -> World:
             "prediction": prediction.public_id,
             "batch": batch.public_id,
             "key": key.pk,
+            "incident_id": incident.public_id,
             "person": people["business"].pk,
             "event": AuditEvent.objects.order_by("seq").values_list("seq", flat=True)[0],
             "release": release.number,

@@ -6,7 +6,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 
 from registry import gate
-from registry.actions import catalog, releases
+from registry.actions import quarantine, releases
 from registry.errors import Forbidden, Invalid, NothingServing, Refused
 from registry.models import ModelVersion, RegisteredModel, Release, Role, User
 from tests.factories import create_approval, create_model, create_release, create_user, create_version
@@ -102,7 +102,7 @@ def test_a_version_that_never_served_is_no_target(operator: User) -> None:
 
 def test_quarantined_versions_are_passed_over(operator: User) -> None:
     model = serve(count=3)
-    catalog.quarantine(ModelVersion.objects.get(number=2), reason="answers moved")
+    quarantine.quarantine(ModelVersion.objects.get(number=2), reason="answers moved")
 
     made = releases.roll_back(model, reason="wrong answers", actor=operator)
 

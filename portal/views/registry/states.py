@@ -130,6 +130,9 @@ def _author_step(version: ModelVersion, word: str, user: User) -> Step:
         may = permissions.can_edit_draft(user, version)
         return step if may else _needs(step, _("Its uploader goes on from here."))
     if word == "checks_failed":
+        if permissions.can_edit_draft(user, version):
+            text = _("Read the failed check. Correct the schema, the figures or the card, then check again.")
+            return Step(text, _("Correct its papers"), reverse("version-edit", args=place))
         text = _("Read the failed check and mend the file, then check again or upload a new version.")
         step = Step(text, _("Check again"), reverse("version-check", args=place), is_post=True)
         return step if is_author else _needs(step, _("A data scientist goes on from here."))

@@ -11,12 +11,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from portal.forms.registry import (
+    PapersForm,
     ReasonForm,
     RequestForm,
     SchemaFormSet,
     TargetForm,
     UploadForm,
     edited_schema,
+    papers_initial,
     schema_initial,
     target_initial,
 )
@@ -135,7 +137,7 @@ def _version_context(request: HttpRequest, version: ModelVersion) -> dict[str, A
         "can_retire": permissions.can_retire(user, version) and word not in ("serving", "serving_elsewhere"),
         "can_download": permissions.can_download(user, version),
         "can_upload": permissions.can_upload(user, version.model),
-        "can_edit": version.is_draft and permissions.can_edit_draft(user, version),
+        "can_edit": version.is_editable and permissions.can_edit_draft(user, version),
         "reason_form": ReasonForm(),
     }
 
@@ -191,12 +193,12 @@ def _upload(request: HttpRequest, model: RegisteredModel, form: UploadForm) -> M
 
 
 def version_edit(request: HttpRequest, slug: str, number: int) -> HttpResponse:
-    """The schema of a draft, as a table; saving may start the checks."""
+    """The schema and the papers of a draft, or of a version whose checks failed; saving may start the checks."""
     version = get_version(request, slug, number)
     permissions.require(
         permissions.can_edit_draft(request.user, version), _("Only its uploader may edit this draft.")
     )
-    if not version.is_draft:
+    if not version.is_editable:
         messages.info(
             request,
             _("The checks of %(version)s have started; its schema stays as it is.") % {"version": version},
@@ -210,12 +212,15 @@ def version_edit(request: HttpRequest, slug: str, number: int) -> HttpResponse:
         initial=target_initial(schema.get("target", {})),
         prefix="target",
     )
-    if request.method == "POST" and rows.is_valid() and target.is_valid():
-        new = edited_schema(schema, [row.cleaned_data for row in rows], target.cleaned_data)
-        if attempt(request, target, Action.VERSION_EDITED, version, catalog.edit_draft, version, schema=new):
+    papers = PapersForm(request.POST or None, initial=papers_initial(version), prefix="papers")
+    if request.method == "POST" and rows.is_valid() and target.is_valid() and papers.is_valid():
+        changes = papers.changes()
+        changes["schema"] = edited_schema(schema, [row.cleaned_data for row in rows], target.cleaned_data)
+        if attempt(request, target, Action.VERSION_EDITED, version, catalog.edit_draft, version, **changes):
             return _after_edit(request, version, target) or redirect(version)
     context = model_page(request, version.model, "versions")
-    context |= {"version": version, "rows": rows, "target": target, "has_schema": bool(schema.get("fields"))}
+    context |= {"version": version, "rows": rows, "target": target, "papers": papers}
+    context["has_schema"] = bool(schema.get("fields"))
     return render(request, "registry/version_edit.html", context)
 
 

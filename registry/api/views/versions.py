@@ -65,7 +65,7 @@ class VersionDetail(Versions):
 
     @extend_schema(request=VersionChanges, responses=VersionSerializer)
     def patch(self, request: Request, slug: str, number: int) -> Response:
-        """Correct the papers of your own draft, before its checks."""
+        """Correct the papers of your own draft, or of a version whose checks failed: it is a draft again then."""
         version = self.get_version()
         changes = self.read(VersionChanges, model=version.model)
         return self.answer(catalog.edit_draft(version, **changes, actor=self.actor))

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from registry.models import AuditEvent, ModelVersion, RegisteredModel, Role, User
+from registry.models import AuditEvent, CheckResult, ModelVersion, RegisteredModel, Role, User
 from tests import trained
 from tests.api import Program, body_of, ok, problem, program
 from tests.factories import SCHEMA, create_dataset, create_model, create_release, create_user, create_version
@@ -69,6 +69,21 @@ def test_a_draft_is_edited_and_then_checked(
     assert ok(caller.post("/models/loans/versions/1/checks/"), 202)["state"] == "checking"
     problem(caller.patch("/models/loans/versions/1/", {"card": "Too late."}), 409, "wrong_state")
     assert len(no_checks) == 1
+
+
+def test_a_version_whose_checks_failed_is_a_draft_again_once_it_is_corrected(
+    caller: Program, model: RegisteredModel, artifact: tuple[str, bytes], no_checks: list[int]
+) -> None:
+    ok(upload(caller, artifact, query="?draft=1"), 201)
+    ModelVersion.objects.update(state="checks_failed")
+    CheckResult.objects.create(version=ModelVersion.objects.get(), name="schema", position=1, status="failed")
+
+    changed = ok(caller.patch("/models/loans/versions/1/", {"schema": SCHEMA}))
+
+    assert (changed["state"], changed["checks"]) == ("draft", [])
+    event = AuditEvent.objects.get(action="version.edited")
+    assert (event.before, event.after) == ({"state": "checks_failed"}, {"state": "draft"})
+    assert ok(caller.post("/models/loans/versions/1/checks/"), 202)["state"] == "checking"
 
 
 def test_without_schema_and_data_nothing_is_kept(
