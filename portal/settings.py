@@ -197,6 +197,12 @@ MODELGATE_MAX_ROWS = 10_000
 MODELGATE_REQUEST_DAYS = env_int("MODELGATE_REQUEST_DAYS", 14, minimum=1)
 MODELGATE_BATCH_DAYS = env_int("MODELGATE_BATCH_DAYS", 30, minimum=1)
 
+# The seals of the audit log: their key, and a file for them that may lie on another disk
+MODELGATE_AUDIT_KEY = env_secret("MODELGATE_AUDIT_KEY")
+if MODELGATE_AUDIT_KEY and len(MODELGATE_AUDIT_KEY) < 32:
+    raise ImproperlyConfigured("MODELGATE_AUDIT_KEY is too short; use at least 32 characters")
+MODELGATE_AUDIT_SEALS = env_str("MODELGATE_AUDIT_SEALS")
+
 # The model supervisor and the prediction log
 MODELGATE_MODELD_SOCKET = env_str("MODELGATE_MODELD_SOCKET") or str(DATA_DIR / "run" / "modeld.sock")
 MODELGATE_JAIL_OPTIONAL_FOR_SKOPS = env_bool("MODELGATE_JAIL_OPTIONAL_FOR_SKOPS")

@@ -18,6 +18,7 @@ PARTS = (
     "monitoring.actions.tick",
     "registry.actions.approvals.expire_due",
     "registry.idempotency.purge",
+    "registry.seals.seal_due",
 )
 
 

@@ -54,6 +54,7 @@ registry_urls = [
 audit_urls = [
     path("audit/", audit.audit_log, name="audit-log"),
     path("audit/verify/", audit.audit_verify, name="audit-verify"),
+    path("audit/verify_audit.py", audit.audit_script, name="audit-script"),
     path("audit/export/", audit.audit_export, name="audit-export"),
     path("audit/<int:seq>/", audit.audit_event, name="audit-event"),
 ]

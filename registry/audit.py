@@ -1,12 +1,10 @@
 """The audit log: names of acts, the one writer, and the check that nobody touched it.
 
-Each event carries SHA-256(previous hash, "|", canonical JSON of the event): anyone can verify the chain
-with a few lines of any language. A chain proves order and completeness up to its head; that the head itself
-was not rewritten is proven only by a copy of the head kept elsewhere.
+Each event carries SHA-256(previous hash, "|", canonical JSON of the event): anyone can verify the chain with the
+one file `verify_audit.py`, the home of that definition. A chain proves order and completeness up to its head; that
+the head itself was not rewritten is proven by its seals (`seals.py`).
 """
 
-import hashlib
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -15,11 +13,13 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.db import models, transaction
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
+from registry import seals
 from registry.errors import Refused
 from registry.models import AuditEvent, AuditHead
-from registry.models.audit import GENESIS
+from registry.verify_audit import Finding, link, read_lines, walk
 
 
 class Action(models.TextChoices):
@@ -248,38 +248,32 @@ def facts(event: AuditEvent) -> dict[str, Any]:
     return {"at": _iso(event.at), **{name: getattr(event, name) for name in FACTS}}
 
 
-def link(previous: str, event: dict[str, Any]) -> str:
-    """SHA-256 over the previous hash and the canonical JSON (sorted keys, no spaces, UTF-8) of an event."""
-    canonical = json.dumps(event, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(f"{previous}|{canonical}".encode()).hexdigest()
+def row(event: AuditEvent) -> dict[str, Any]:
+    """Everything that the chain knows of an event, as an export and the verifier have it."""
+    known = {**facts(event), "prev_hash": event.prev_hash, "hash": event.hash}
+    return {name: known[name] for name in COLUMNS}
 
 
-@dataclass(frozen=True)
-class Verification:
-    """What a walk along the chain found; `broken_at` is the first number that does not fit."""
+def verify() -> Finding:
+    """Walk the whole chain and its seals in constant memory, and say where it breaks first, and how.
 
-    ok: bool
-    first: int
-    last: int
-    head: str
-    broken_at: int | None = None
-    problem: str = ""
-
-
-def verify() -> Verification:
-    """Walk the whole chain in constant memory and say where it breaks first, and how."""
-    previous, expected, first = GENESIS, 1, 0
-    for event in AuditEvent.objects.order_by("seq").iterator(chunk_size=1000):
-        first = first or event.seq
-        if event.seq != expected:
-            return Verification(False, first, expected - 1, previous, expected, "an event is missing")
-        if event.prev_hash != previous:
-            return Verification(False, first, event.seq, previous, event.seq, "the order was changed")
-        if link(previous, facts(event)) != event.hash:
-            return Verification(False, first, event.seq, previous, event.seq, "the event was altered")
-        previous, expected = event.hash, expected + 1
+    Seals and head are read before the events: what is written meanwhile is beyond them.
+    """
+    sealed = seals.lines()
     head = AuditHead.objects.filter(pk=1).first()
-    last = expected - 1
-    if head and (head.seq, head.hash) != (last, previous):
-        return Verification(False, first, last, previous, last + 1, "events were cut off at the end")
-    return Verification(True, first, last, previous)
+    events = AuditEvent.objects.order_by("seq").iterator(chunk_size=1000)
+    found = walk(
+        map(row, events),
+        seals=read_lines(sealed),
+        key=seals.key(),
+        ends_at=(head.seq, head.hash) if head else None,
+    )
+    if found.ok and found.rows and _goes_beyond_its_head():
+        return replace(found, ok=False, broken_at=found.last, problem="the chain goes on after its head")
+    return found
+
+
+def _goes_beyond_its_head() -> bool:
+    """In one statement, so that an event written at this moment is no finding."""
+    at_end = AuditHead.objects.filter(seq__gte=OuterRef("seq"))
+    return AuditEvent.objects.filter(~Exists(at_end)).exists()

@@ -1,4 +1,4 @@
-"""Files in storage (disk or S3 through django-storages): five calls, keys chosen by us, never by a client."""
+"""Files in storage (disk or S3 through django-storages): six calls, keys chosen by us, never by a client."""
 
 import os
 import shutil
@@ -35,6 +35,14 @@ def put(key: str, path: Path) -> None:
 
 def delete(key: str) -> None:
     default_storage.delete(key)
+
+
+def names(folder: str) -> list[str]:
+    """What lies directly in `folder`; nothing when there is no such folder."""
+    try:
+        return default_storage.listdir(folder)[1]
+    except FileNotFoundError:
+        return []
 
 
 def local_path(key: str) -> Path | None:

@@ -290,6 +290,9 @@ class VerificationSerializer(serializers.Serializer):
     head = serializers.CharField()
     broken_at = serializers.IntegerField(allow_null=True)
     problem = serializers.CharField()
+    seals = serializers.IntegerField(help_text="How many sealed heads were compared with the chain")
+    sealed_to = serializers.IntegerField(help_text="The newest event that a seal vouches for; 0 for none")
+    sealed_at = serializers.CharField(help_text="When that seal was made; empty for none")
 
     def get_fields(self) -> dict[str, Any]:
         # `from` is a word of Python, so it cannot be written as an attribute.

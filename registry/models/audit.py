@@ -6,7 +6,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils.translation import gettext_lazy as _
 
-GENESIS = "0" * 64
+from registry.verify_audit import GENESIS
 
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):

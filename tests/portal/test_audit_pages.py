@@ -3,11 +3,12 @@
 import csv
 import io
 import json
+import zipfile
 
 from django.db import connection, transaction
 from django.urls import reverse
 
-from registry import audit, triggers
+from registry import audit, seals, triggers
 from registry.audit import Action
 from registry.models import AuditEvent
 from tests import factories
@@ -165,3 +166,26 @@ def count_walks(monkeypatch):
 
     monkeypatch.setattr(audit, "verify", walk)
     return walks
+
+
+def test_a_sealed_chain_says_so(auditor, client):
+    record(auditor)
+    seals.seal_head()
+    client.force_login(auditor)
+
+    html = client.get(reverse("audit-log")).content.decode()
+
+    assert "Chain verified from #1" in html
+    assert "1 seal fits, up to #1" in html
+
+
+def test_the_bundle_brings_its_verifier(auditor, client):
+    record(auditor)
+    client.force_login(auditor)
+
+    bundle = b"".join(client.get(reverse("audit-export"), {"format": "zip"}).streaming_content)
+    script = client.get(reverse("audit-script"))
+
+    with zipfile.ZipFile(io.BytesIO(bundle)) as files:
+        assert files.read("verify_audit.py") == script.content
+    assert 'filename="verify_audit.py"' in script["Content-Disposition"]

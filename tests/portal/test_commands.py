@@ -2,6 +2,7 @@
 
 import io
 import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.test import Client
 
 from portal import units
 from registry import audit, triggers
+from registry.audit_export import SCRIPT, export
 from registry.models import ApiKey, AuditEvent, Role, User
 from tests import factories
 
@@ -153,6 +155,19 @@ class TestAuditVerify:
         run("adduser", "ana@example.com", "--role", "author")
 
         assert "intact" in run("audit_verify")[0]
+
+    def test_an_export_is_verified_with_our_own_key_and_seals(self, auditor: User, tmp_path: Path) -> None:
+        run("adduser", "ana@example.com", "--role", "author")
+        lines = b"".join(export(AuditEvent.objects.all(), "jsonl", chosen={}, actor=auditor))  # type: ignore[arg-type]
+        (tmp_path / "audit.jsonl").write_bytes(lines)
+
+        assert "made with this key" in "".join(run("audit_verify", str(tmp_path / "audit.jsonl")))
+        (tmp_path / "audit.jsonl").write_bytes(lines.replace(b"ana@", b"eve@"))
+        with pytest.raises(CommandError, match="BROKEN at #"):
+            run("audit_verify", str(tmp_path / "audit.jsonl"))
+
+    def test_it_prints_the_verifier_that_runs_anywhere(self) -> None:
+        assert run("audit_verify", "--script") == SCRIPT.read_text().splitlines()
 
     def test_an_altered_event_is_named(self) -> None:
         run("adduser", "ana@example.com", "--role", "author")
