@@ -225,10 +225,8 @@ def offline(path: Path, *arguments: Any) -> subprocess.CompletedProcess[str]:
 
 def found_in(bundle: bytes) -> Finding:
     with zipfile.ZipFile(io.BytesIO(bundle)) as files:
-        lines = (
-            files.read(name).splitlines() for name in (verify_audit.EVENTS_NAME, verify_audit.SEALS_NAME)
-        )
-        return verify_audit.verify_export(*lines, seals.key())[1]
+        events, sealed = (files.read(name).splitlines() for name in ("audit.jsonl", "seals.jsonl"))
+        return verify_audit.verify_export(events, sealed, seals.key())[1]
 
 
 def sql(statement: str, *values: Any) -> None:
