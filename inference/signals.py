@@ -3,3 +3,4 @@
 from django.dispatch import Signal
 
 feedback_given = Signal()  # model_id, version_ids, feedback_ids
+model_crashing = Signal()  # version_id: its runners died five times within a minute; it rests for one

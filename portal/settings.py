@@ -1,5 +1,6 @@
 """Settings: one file, from the environment only. README lists every variable."""
 
+import os
 import secrets
 import sys
 from pathlib import Path
@@ -207,6 +208,9 @@ MODELGATE_AUDIT_SEALS = env_str("MODELGATE_AUDIT_SEALS")
 MODELGATE_MODELD_SOCKET = env_str("MODELGATE_MODELD_SOCKET") or str(DATA_DIR / "run" / "modeld.sock")
 MODELGATE_JAIL_OPTIONAL_FOR_SKOPS = env_bool("MODELGATE_JAIL_OPTIONAL_FOR_SKOPS")
 MODELGATE_PREDICT_SECONDS = env_int("MODELGATE_PREDICT_SECONDS", 10, minimum=1)
+MODELGATE_RUNNERS = env_int("MODELGATE_RUNNERS", min(4, max(1, (os.cpu_count() or 1) // 2)), minimum=1)
+MODELGATE_RUNNER_MIB = env_int("MODELGATE_RUNNER_MIB", 4096, minimum=256)
+MODELGATE_MODEL_THREADS = env_int("MODELGATE_MODEL_THREADS", 3, minimum=1)
 MODELGATE_LOG_FSYNC = env_bool("MODELGATE_LOG_FSYNC")
 # Only the demo and the tests may say that something happened at another time; each use is audited.
 MODELGATE_ALLOW_AS_OF = env_bool("MODELGATE_ALLOW_AS_OF")

@@ -12,6 +12,7 @@ logger = structlog.get_logger(__name__)
 
 PARTS = (
     "inference.heartbeats.beat_tick",
+    "inference.keeping.keep_released",
     "inference.log.ingest",
     "inference.checks.requeue_stuck",
     "inference.batches.requeue_lost",

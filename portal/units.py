@@ -47,6 +47,7 @@ def modeld() -> list[str]:
     stores = (Path(settings.MEDIA_ROOT) / "artifacts", artifacts.cache_root())
     return [
         *_python("inference.modeld", "--socket", settings.MODELGATE_MODELD_SOCKET),
+        *("--runners", str(settings.MODELGATE_RUNNERS), "--memory", str(settings.MODELGATE_RUNNER_MIB)),
         *(word for store in stores for word in ("--store", str(store))),
         *(["--jail-optional-for-skops"] if settings.MODELGATE_JAIL_OPTIONAL_FOR_SKOPS else []),
     ]

@@ -29,6 +29,7 @@ class Refused(Exception):
         fix: str = "",
         errors: Sequence[FieldError] = (),
         status: int = 0,
+        retry_after: int = 0,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -36,6 +37,7 @@ class Refused(Exception):
         self.fix = fix
         self.errors = list(errors)
         self.status = status or self.status
+        self.retry_after = retry_after  # seconds, where trying again is worth it
 
     def __str__(self) -> str:
         return str(self.message)

@@ -23,6 +23,7 @@ def main(arguments: list[str] | None = None) -> int:
         "--idle", type=float, default=900, help="seconds after which an unused runner is stopped"
     )
     parser.add_argument("--memory", type=int, default=4096, help="MiB that a runner may really occupy")
+    parser.add_argument("--runners", type=int, default=1, help="of each version, at most")
     parser.add_argument(
         "--jail-optional-for-skops",
         action="store_true",
@@ -44,6 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
         stores=tuple(options.store),
         idle=options.idle,
         resident=options.memory << 20,
+        copies=max(1, options.runners),
         is_jail_optional_for_skops=options.jail_optional_for_skops,
         without=tuple(options.without),
     )

@@ -63,6 +63,7 @@ class Zygote:
         self._control: socket.socket | None = None
         self._ready = threading.Condition()
         self._closing = False
+        self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
         threading.Thread(target=self._keep, name="zygote-keeper", daemon=True).start()
@@ -75,6 +76,11 @@ class Zygote:
 
     def is_ready(self) -> bool:
         return self._control is not None
+
+    def is_alive(self, pid: int) -> bool:
+        """Is this still the process that forks, and has it not ended?"""
+        process = self._process
+        return process is not None and process.pid == pid and process.poll() is None
 
     def fork(self) -> tuple[int, socket.socket]:
         """A new runner that waits for its order: its process id and our end of its control socket."""
@@ -133,7 +139,7 @@ class Zygote:
                 stdout=subprocess.DEVNULL,
                 process_group=0,  # its complaints go where ours go; a runner's go nowhere
             )
-        self.pid = process.pid
+        self.pid, self._process = process.pid, process
         self._greet(ours)
         return process
 
@@ -161,10 +167,12 @@ class Zygote:
 class Runner:
     """One process that holds one version. Known by its generation, so that nobody kills a successor by mistake."""
 
-    def __init__(self, key: str, generation: str, pid: int, control: socket.socket) -> None:
+    def __init__(self, key: str, generation: str, pid: int, control: socket.socket, parent: int) -> None:
         self.key = key
         self.generation = generation
         self.pid = pid
+        self.parent = parent
+        self.handed = 0  # conversations with it that were given out
         self.facts: dict[str, Any] = {}
         self.used = time.monotonic()
         self._control = control
@@ -201,6 +209,7 @@ class Runner:
                 self._gone = True  # its sockets close before the kernel has buried it
                 raise Gone("the runner died") from None
         self.used = time.monotonic()
+        self.handed += 1
         return ours
 
     def is_alive(self) -> bool:

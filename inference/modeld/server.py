@@ -41,6 +41,7 @@ class Server:
             "fresh": self._fresh,
             "kill": self._kill,
             "retire": self._retire,
+            "keep": self._keep,
         }
 
     def run(self) -> None:
@@ -96,14 +97,18 @@ class Server:
         spec = Spec.read(message.get("spec"))
         if died := str(message.get("died") or ""):
             self.supervisor.lose(spec.key, died)
-        runner, conversation = self._open(spec)
+        busy = message.get("busy")
+        runner, conversation = self._open(
+            spec, [str(each) for each in busy] if isinstance(busy, list) else []
+        )
+        introduction = {**_introduction(runner), "copies": self.supervisor.settings.copies}
         with conversation:
-            wire.send(client, _introduction(runner), [conversation.fileno()])
+            wire.send(client, introduction, [conversation.fileno()])
 
-    def _open(self, spec: Spec) -> tuple[Runner, socket.socket]:
+    def _open(self, spec: Spec, busy: list[str]) -> tuple[Runner, socket.socket]:
         """Twice, because a runner may die between being found alive and being asked."""
         for attempt in (1, 2):
-            runner = self.supervisor.get(spec)
+            runner = self.supervisor.get(spec, busy)
             try:
                 return runner, runner.connect()
             except Gone as error:
@@ -132,6 +137,11 @@ class Server:
 
     def _kill(self, client: socket.socket, message: Message) -> None:
         self.supervisor.kill(str(message.get("key")), str(message.get("generation")))
+        wire.send(client, {"ok": True})
+
+    def _keep(self, client: socket.socket, message: Message) -> None:
+        specs = message.get("specs")
+        self.supervisor.keep([Spec.read(each) for each in specs] if isinstance(specs, list) else [])
         wire.send(client, {"ok": True})
 
     def _retire(self, client: socket.socket, message: Message) -> None:

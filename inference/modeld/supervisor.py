@@ -1,4 +1,8 @@
-"""Which runner lives: one per version, started when asked for, replaced when dead, stopped when idle or too large."""
+"""Which runner lives: a few per version, started when asked for, replaced when dead, stopped when idle or too large.
+
+Versions that are to be kept have all their runners at all times; the others get one when somebody asks, and more when
+all of theirs are busy.
+"""
 
 import contextlib
 import json
@@ -8,6 +12,7 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import resources
 from pathlib import Path
@@ -24,6 +29,9 @@ FIRST_UID = 60_000
 UIDS = 1_000
 CRASHES = 5
 CRASH_WINDOW = 60.0
+REST = 60.0
+BACK_OFF = (0.0, 0.0, 0.2, 0.5, 1.0)  # seconds before the next start, after so many deaths within the window
+DRAIN = 30.0
 WATCH_SECONDS = 0.25
 BASE_MEMORY = 1 << 30
 LEAST_MEMORY = 2 << 30
@@ -36,6 +44,7 @@ class Settings:
     stores: tuple[Path, ...]
     idle: float = 900
     resident: int = 4 << 30
+    copies: int = 1  # runners of one version
     is_jail_optional_for_skops: bool = False
     without: tuple[str, ...] = ()  # layers of the jail that a test leaves out
 
@@ -79,12 +88,39 @@ class Refusal(Exception):
 
 @dataclass
 class Seat:
-    """The place of one version: its runner, its recent deaths, and the lock under which it is replaced."""
+    """The place of one version: its runners, their recent deaths, and the lock under which they are replaced."""
 
     lock: threading.Lock = field(default_factory=threading.Lock)
-    runner: Runner | None = None
+    runners: list[Runner] = field(default_factory=list)
     deaths: deque[float] = field(default_factory=deque)
+    rests_until: float = 0.0
+    kept: Spec | None = None  # to be ready at all times, and as what
     is_retired: bool = False
+
+    def died(self) -> None:
+        """The fifth death within a minute lets the version rest for one."""
+        now = time.monotonic()
+        self.deaths.append(now)
+        self._forget(now)
+        if len(self.deaths) >= CRASHES:
+            self.rests_until = now + REST
+            self.deaths.clear()
+
+    def rest(self) -> float:
+        """How many seconds this version still rests."""
+        return max(0.0, self.rests_until - time.monotonic())
+
+    def back_off(self) -> float:
+        """How many seconds to wait before the next start."""
+        now = time.monotonic()
+        self._forget(now)
+        if not self.deaths:
+            return 0.0
+        return max(0.0, self.deaths[-1] + BACK_OFF[min(len(self.deaths), len(BACK_OFF) - 1)] - now)
+
+    def _forget(self, now: float) -> None:
+        while self.deaths and self.deaths[0] < now - CRASH_WINDOW:
+            self.deaths.popleft()
 
 
 class Supervisor:
@@ -98,37 +134,93 @@ class Supervisor:
         self._others: set[Runner] = set()
         self._boot = secrets.token_hex(4)
         self._count = 0
+        self._wanting = threading.Event()
 
     def start(self) -> None:
         self._zygote.start()
         threading.Thread(target=self._watch, name="watcher", daemon=True).start()
+        threading.Thread(target=self._keep, name="keeper", daemon=True).start()
 
     def stop(self) -> None:
         self._zygote.stop()
         for runner in self._living():
             runner.kill()
 
-    def get(self, spec: Spec) -> Runner:
-        """The version's runner, started if need be. One client starts it, the others wait for the same one."""
+    def get(self, spec: Spec, busy: Collection[str] = ()) -> Runner:
+        """A runner of the version, started if need be; rather none of the `busy` generations.
+
+        One client starts it, the others wait for the same one.
+        """
         while True:
-            with self._lock:
-                seat = self._seats.setdefault(spec.key, Seat())
+            seat = self._seat(spec.key)
             with seat.lock:
                 if not seat.is_retired:
-                    return self._seated(seat, spec)
+                    return self._seated(seat, spec, busy)
 
-    def _seated(self, seat: Seat, spec: Spec) -> Runner:
-        if seat.runner is not None and seat.runner.is_alive():
-            return seat.runner
+    def _seat(self, key: str) -> Seat:
+        with self._lock:
+            return self._seats.setdefault(key, Seat())
+
+    def _seated(self, seat: Seat, spec: Spec, busy: Collection[str]) -> Runner:
         self._bury(seat)
-        self._refuse_crash_loop(seat)
+        free = [runner for runner in seat.runners if runner.generation not in busy]
+        if free:
+            return min(free, key=lambda runner: runner.handed)
+        if len(seat.runners) < self.settings.copies:
+            try:
+                return self._add(seat, spec)
+            except Refusal:
+                if not seat.runners:
+                    raise
+        return min(seat.runners, key=lambda runner: runner.handed)
+
+    def _add(self, seat: Seat, spec: Spec) -> Runner:
+        """One more runner, not before the version has rested from its crashes."""
+        if rest := seat.rest():
+            raise Refusal(
+                "crash_loop", f"the model failed {CRASHES} times within a minute; it rests for {rest:.0f} s"
+            )
+        if pause := seat.back_off():
+            threading.Event().wait(pause)
         try:
-            seat.runner = self._start(spec)
+            runner = self._start(spec)
         except Refusal as refusal:
             if refusal.code != JAIL_MISSING:  # the machine's fault, and no crash of the model
-                seat.deaths.append(time.monotonic())
+                seat.died()
             raise
-        return seat.runner
+        seat.runners.append(runner)
+        return runner
+
+    def keep(self, specs: Sequence[Spec]) -> None:
+        """Have these versions ready from now on; those that were kept before and are not named are retired."""
+        wanted = {spec.key: spec for spec in specs}
+        with self._lock:
+            dropped = [key for key, seat in self._seats.items() if seat.kept and key not in wanted]
+        for key in dropped:
+            self.retire(key, DRAIN)
+        for key, spec in wanted.items():
+            self._seat(key).kept = spec
+        self._wanting.set()
+
+    def _keep(self) -> None:
+        """Start what is to be kept and is not there: at once when told, and again and again when something died."""
+        while True:
+            self._wanting.wait(WATCH_SECONDS)
+            self._wanting.clear()
+            with self._lock:
+                kept = [(seat, seat.kept) for seat in self._seats.values() if seat.kept is not None]
+            for seat, spec in kept:
+                with contextlib.suppress(Exception):  # it is in the log; others are still to be started
+                    self._fill(seat, spec)
+
+    def _fill(self, seat: Seat, spec: Spec) -> None:
+        with seat.lock:
+            self._bury(seat)
+            if seat.is_retired or seat.rest() or seat.back_off():
+                return
+            if len(seat.runners) < self.settings.copies:
+                self._add(seat, spec)
+                self._wanting.set()
 
     def fresh(self, spec: Spec) -> Runner:
         """A runner for one job alone, so that no row of one person can be remembered for another."""
@@ -150,11 +242,10 @@ class Supervisor:
     def lose(self, key: str, generation: str) -> bool:
         """Never hand out this generation again: somebody saw it die, perhaps before we could."""
         seat = self._seats.get(key)
-        runner = seat.runner if seat else None
-        if runner is None or runner.generation != generation:
-            return False
-        runner.kill()
-        return True
+        lost = [runner for runner in list(seat.runners) if runner.generation == generation] if seat else []
+        for runner in lost:
+            runner.kill()
+        return bool(lost)
 
     def retire(self, key: str, drain: float) -> None:
         """No new conversations; the running ones have `drain` seconds to end."""
@@ -164,14 +255,13 @@ class Supervisor:
             return
         with seat.lock:  # whoever waits for this seat looks for another one
             seat.is_retired = True
-            runner = seat.runner
-        if runner is None:
-            return
-        with self._lock:
-            self._others.add(runner)
-        timer = threading.Timer(drain, self.end, [runner])
-        timer.daemon = True
-        timer.start()
+            runners = list(seat.runners)
+        for runner in runners:
+            with self._lock:
+                self._others.add(runner)
+            timer = threading.Timer(drain, self.end, [runner])
+            timer.daemon = True
+            timer.start()
 
     def status(self) -> dict[str, Any]:
         living = self._living()
@@ -181,6 +271,7 @@ class Supervisor:
             "ready": self._zygote.is_ready(),
             "zygote": self._zygote.pid,
             "jail": self._jail(),
+            "resting": [key for key, seat in list(self._seats.items()) if seat.rest()],
             "runners": [
                 {
                     "key": runner.key,
@@ -228,10 +319,11 @@ class Supervisor:
         for attempt in (1, 2):
             try:
                 pid, control = self._zygote.fork()
+                parent = self._zygote.pid
                 with self._lock:
                     self._count += 1
                     number = self._count
-                return Runner(spec.key, f"{self._boot}-{number}", pid, control), number
+                return Runner(spec.key, f"{self._boot}-{number}", pid, control, parent), number
             except Gone as error:
                 if attempt == 2:
                     raise Refusal("unavailable", str(error)) from None
@@ -249,27 +341,19 @@ class Supervisor:
         }
 
     def _bury(self, seat: Seat) -> None:
-        if seat.runner is None:
-            return
-        logger.warning("runner %s of %s has died", seat.runner.pid, seat.runner.key)
-        seat.runner.close()
-        seat.runner = None
-        seat.deaths.append(time.monotonic())
-
-    def _refuse_crash_loop(self, seat: Seat) -> None:
-        """After the fifth death within a minute the version rests until a minute has passed since the first of them."""
-        now = time.monotonic()
-        while seat.deaths and seat.deaths[0] < now - CRASH_WINDOW:
-            seat.deaths.popleft()
-        if len(seat.deaths) >= CRASHES:
-            wait = seat.deaths[0] + CRASH_WINDOW - now
-            raise Refusal(
-                "crash_loop", f"the model failed {CRASHES} times within a minute; it rests for {wait:.0f} s"
-            )
+        for runner in list(seat.runners):
+            if not runner.is_alive():
+                logger.warning("runner %s of %s has died", runner.pid, runner.key)
+                runner.close()
+                seat.runners.remove(runner)
+                if self._zygote.is_alive(
+                    runner.parent
+                ):  # else it died with its parent, and no model is to blame
+                    seat.died()
 
     def _living(self) -> list[Runner]:
         with self._lock:
-            seated = [seat.runner for seat in self._seats.values() if seat.runner is not None]
+            seated = [runner for seat in self._seats.values() for runner in list(seat.runners)]
             return [*seated, *self._others]
 
     def _watch(self) -> None:
@@ -287,9 +371,14 @@ class Supervisor:
             runner.kill()
         elif runner.has_worked():
             runner.used = time.monotonic()
-        elif time.monotonic() - runner.used > self.settings.idle and runner not in self._others:
+        elif time.monotonic() - runner.used > self.settings.idle and not self._is_needed(runner):
             logger.info("runner %s of %s stopped: idle", runner.pid, runner.key)
             self.retire(runner.key, drain=0)
+
+    def _is_needed(self, runner: Runner) -> bool:
+        """Kept, or somebody's own."""
+        seat = self._seats.get(runner.key)
+        return runner in self._others or (seat is not None and seat.kept is not None)
 
 
 def admitted_names() -> list[list[str]]:

@@ -5,6 +5,7 @@ Whatever the model returns is checked here for its shape, and again on the other
 
 import threading
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -76,29 +77,41 @@ class Scorer:
             "encoded": encoded_columns(self.model),
         }
 
-    def answer(self, data: bytes) -> dict[str, Any]:
-        table = pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+    def answer(self, tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
+        """One answer for each table, all from one call of the model."""
+        found = self._score(pa.concat_tables(tables) if len(tables) > 1 else tables[0])
+        answers, begin = [], 0
+        for table in tables:
+            end = begin + table.num_rows
+            answers.append(
+                {
+                    name: None if values is None else arrays.pack(values[begin:end])
+                    for name, values in found.items()
+                }
+            )
+            begin = end
+        return answers
+
+    def _score(self, table: pa.Table) -> dict[str, Any]:
         if not table.num_rows:  # scikit-learn refuses to answer nothing
             return self._nothing()
         inputs = self._inputs(table)
         if self.classes is None:
-            return {"values": arrays.pack(self._values(self.model.predict(inputs), table.num_rows))}
+            return {"values": self._values(self.model.predict(inputs), table.num_rows)}
         labels, probabilities = self._ask_classifier(inputs)
         return {
-            "labels": arrays.pack(self._indices(labels, table.num_rows)),
+            "labels": self._indices(labels, table.num_rows),
             "probabilities": None
             if probabilities is None
-            else arrays.pack(self._probabilities(probabilities, table.num_rows)),
+            else self._probabilities(probabilities, table.num_rows),
         }
 
     def _nothing(self) -> dict[str, Any]:
         if self.classes is None:
-            return {"values": arrays.pack(np.empty(0, "<f8"))}
+            return {"values": np.empty(0, "<f8")}
         return {
-            "labels": arrays.pack(np.empty(0, "<i4")),
-            "probabilities": arrays.pack(np.empty((0, len(self.classes)), "<f8"))
-            if self.has_probabilities
-            else None,
+            "labels": np.empty(0, "<i4"),
+            "probabilities": np.empty((0, len(self.classes)), "<f8") if self.has_probabilities else None,
         }
 
     def _inputs(self, table: pa.Table) -> Any:
@@ -153,6 +166,10 @@ class Scorer:
                 f"predict answered with shape {values.shape} for {rows} rows; one number a row is expected"
             )
         return values
+
+
+def read_rows(data: bytes) -> pa.Table:
+    return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:

@@ -4,9 +4,13 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
-from . import jail, limits, loading, scoring, wire
+import pyarrow as pa
+
+from . import jail, limits, loading, scoring, together, wire
 
 MAX_ERROR = 2000
 
@@ -20,11 +24,11 @@ def run(control: socket.socket) -> None:
         wire.send(control, {"ok": False, "code": _code(error), "error": _text(error)})
         return
     wire.send(control, ready)
-    lock = threading.Lock()
+    line = together.Line(partial(_score, scorer), _failure)
     while True:
         message, fds = wire.receive_with_fds(control)
         for fd in fds:
-            _open_conversation(socket.socket(fileno=fd), scorer, lock, only=bool(message.get("only")))
+            _open_conversation(socket.socket(fileno=fd), line, only=bool(message.get("only")))
 
 
 def _prepare(order: dict[str, Any], fd: int) -> tuple[scoring.Scorer, dict[str, Any]]:
@@ -45,38 +49,43 @@ def _prepare(order: dict[str, Any], fd: int) -> tuple[scoring.Scorer, dict[str, 
     }
 
 
-def _open_conversation(
-    sock: socket.socket, scorer: scoring.Scorer, lock: threading.Lock, *, only: bool
-) -> None:
+def _open_conversation(sock: socket.socket, line: together.Line, *, only: bool) -> None:
     try:
-        threading.Thread(target=_converse, args=(sock, scorer, lock, only), daemon=True).start()
+        threading.Thread(target=_converse, args=(sock, line, only), daemon=True).start()
     except RuntimeError:  # no thread to be had: this client asks again, the others go on
         sock.close()
 
 
-def _converse(sock: socket.socket, scorer: scoring.Scorer, lock: threading.Lock, only: bool) -> None:
-    """Answer one client. A model need not be safe with threads, so it is asked by one of them at a time."""
+def _converse(sock: socket.socket, line: together.Line, only: bool) -> None:
+    """Answer one client."""
     try:
         while True:
             request = wire.receive(sock, wire.MAX_REQUEST)
-            with lock:
-                reply = _reply(scorer, request)
-            wire.send(sock, reply)
+            wire.send(sock, _reply(sock, line, request))
     except (OSError, ValueError):
         sock.close()
         if only:
             os._exit(0)
 
 
-def _reply(scorer: scoring.Scorer, request: dict[str, Any]) -> dict[str, Any]:
-    started = time.perf_counter()
+def _reply(sock: socket.socket, line: together.Line, request: dict[str, Any]) -> dict[str, Any]:
     try:
-        reply = {"ok": True, **scorer.answer(request["rows"])}
-    except Exception as error:  # the model's code may raise anything
-        reply = {"ok": False, "code": _code(error), "error": _text(error)}
-    reply["warnings"] = scoring.notes.take()
-    reply["seconds"] = time.perf_counter() - started
-    return reply
+        table = scoring.read_rows(request["rows"])
+    except Exception as error:
+        return _failure(error)
+    return line.ask(table, partial(wire.send, sock), alone=bool(request.get("alone")))
+
+
+def _score(scorer: scoring.Scorer, tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
+    answers = scorer.answer(tables)
+    notes = scoring.notes.take()
+    if len(tables) > 1:  # a warning may quote a value, and it would be another caller's
+        notes = []
+    return [{"ok": True, **answer, "warnings": notes} for answer in answers]
+
+
+def _failure(error: BaseException) -> dict[str, Any]:
+    return {"ok": False, "code": _code(error), "error": _text(error), "warnings": scoring.notes.take()}
 
 
 def _code(error: BaseException) -> str:

@@ -1,10 +1,11 @@
 """Our side of the model runner: ask a version for answers, and believe nothing that comes back unchecked.
 
-Every thread keeps one open conversation per version. The supervisor hands it out and is not in the way of the rows.
-A dead runner costs one retry, a silent one its life: after the deadline that generation is killed and the caller told.
+A process keeps open conversations with each version's runners and lends them to its threads. The supervisor hands them
+out and is not in the way of the rows. A dead runner costs a retry, a silent one its life: after the deadline that
+generation is killed, the caller whose rows it held is told, and the others are asked again elsewhere.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -12,9 +13,11 @@ from pathlib import Path
 import pyarrow as pa
 from django.conf import settings
 
+from inference.runners import crashing, errors
 from inference.runners.answers import Answer, Facts, RunnerSpec
 from inference.runners.conversations import Client, FreshRunner
 from inference.runners.errors import ModelError, ModelTimeout, ModelUnavailable
+from inference.runners.turnstile import door
 from registry import artifacts
 from registry.models import ModelVersion
 
@@ -31,7 +34,9 @@ __all__ = [
     "describe",
     "fresh",
     "is_alive",
+    "keep",
     "predict",
+    "resting",
     "retire",
     "spec_for",
     "warm",
@@ -54,7 +59,14 @@ def spec_for(version: ModelVersion) -> RunnerSpec:
 
 def predict(version: ModelVersion, table: pa.Table, deadline: float | None = None) -> Answer:
     """Answer every row, all or none. Raises ModelError, ModelTimeout or ModelUnavailable."""
-    return client().predict(spec_for(version), table, deadline or settings.MODELGATE_PREDICT_SECONDS)
+    spec = spec_for(version)
+    try:
+        with door.pass_through(spec.key, settings.MODELGATE_MODEL_THREADS):
+            return client().predict(spec, table, deadline or settings.MODELGATE_PREDICT_SECONDS)
+    except ModelUnavailable as error:
+        if error.code == errors.CRASH_LOOP:
+            crashing.tell(version.pk)
+        raise
 
 
 def describe(version: ModelVersion) -> Facts:
@@ -65,6 +77,18 @@ def describe(version: ModelVersion) -> Facts:
 def warm(version: ModelVersion) -> None:
     """Load the version before somebody waits for it."""
     client().describe(spec_for(version))
+
+
+def keep(versions: Iterable[ModelVersion]) -> None:
+    """Have runners of these versions ready at all times, and retire those of versions that are no longer named."""
+    client().keep([spec_for(version) for version in versions])
+
+
+def resting() -> list[int]:
+    """The versions that crashed so often that the supervisor lets them rest."""
+    keys = client().status().get("resting")
+    numbers = [str(key).partition("-")[0] for key in keys] if isinstance(keys, list) else []
+    return [int(number) for number in numbers if number.isdecimal()]
 
 
 def retire(version: ModelVersion, drain: float = 30) -> None:

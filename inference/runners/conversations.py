@@ -1,4 +1,4 @@
-"""Conversations with runners: opened through the supervisor, kept per thread, closed when they go wrong."""
+"""Conversations with runners: opened through the supervisor, lent to a thread, closed when they go wrong."""
 
 import os
 import select
@@ -6,26 +6,35 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 import pyarrow as pa
-from django.utils.translation import gettext as _
 
 from inference.modeld import address
 from inference.runner import wire
 from inference.runners import claims, errors
 from inference.runners.answers import Answer, Facts, RunnerSpec, pack, read_answer
+from inference.runners.errors import ModelError
 
 R = TypeVar("R")
 
 PATIENCE = 15.0
 RETRY_SECONDS = 0.05
 START_SECONDS = 180.0
-KEPT = 32
+KEPT = 32  # versions to whose runners conversations are kept open
+MOST_IDLE = 32  # of one version
 REPLY_OVERHEAD = 1 << 16
+
+
+#: Times that a runner may say that it has begun with our rows: with others, and then alone.
+BEGINNINGS = 2
+ATTEMPTS = 4
+#: Times that a call may find its own rows at fault, before it is given up.
+FAULTS = 2
 
 
 class _Died(Exception):
@@ -40,6 +49,9 @@ class Conversation:
     generation: str
     facts: Facts
     lease: socket.socket | None = None
+    copies: int = 1  # runners that the supervisor keeps of this version
+    sharers: int = 0  # requests in the model's present call, ours among them; 0 as long as ours waits
+    moved: bool = False  # whether the line went on while ours waited
 
     def close(self) -> None:
         self.connection.close()
@@ -52,26 +64,91 @@ class Conversation:
         poller.register(self.connection, select.POLLIN)
         return not poller.poll(0)
 
-    def ask(self, spec: RunnerSpec, table: pa.Table, seconds: float) -> Answer:
-        deadline = wire.Deadline(seconds)
+    def ask(self, spec: RunnerSpec, table: pa.Table, seconds: float, *, alone: bool = False) -> Answer:
+        """Ask, and wait at most `seconds` for the model to begin with these rows and as long for it to answer.
+
+        `alone`: share the model's call with no other request.
+        """
         limit = REPLY_OVERHEAD + table.num_rows * 8 * (len(self.facts.classes) + 2)
         rows = pack(table, spec.columns)
+        self.sharers, self.moved = 0, False
+        deadline = wire.Deadline(seconds)
         try:
-            wire.send(self.connection, {"rows": rows}, deadline=deadline)
-            reply = wire.receive(self.connection, limit, deadline)
+            wire.send(self.connection, {"rows": rows, "alone": alone}, deadline=deadline)
+            reply = self._reply(limit, seconds, deadline)
         except TimeoutError:
             raise
         except OSError as error:
             raise _Died from error
         return read_answer(reply, self.facts, table.num_rows, spec.positive)
 
+    def _reply(self, limit: int, seconds: float, deadline: wire.Deadline) -> dict[str, Any]:
+        beginnings = 0
+        while True:
+            reply = wire.receive(self.connection, limit, deadline)
+            if reply.get("waiting") is True and not self.sharers:
+                self.moved = True
+            elif type(sharers := reply.get("started")) is int and sharers > 0:
+                beginnings += 1
+                if beginnings > BEGINNINGS:
+                    raise wire.BadFrame("the model begins again and again")
+                self.sharers, deadline = sharers, wire.Deadline(seconds)
+            else:
+                return reply
 
-@dataclass
-class _Kept(threading.local):
-    """Each thread's conversations. A forked child must not share its parent's, so they carry the process id."""
 
-    pid: int = 0
-    conversations: "OrderedDict[str, Conversation]" = field(default_factory=OrderedDict)
+class Lines:
+    """The open conversations of this process: each is lent to one thread, and comes back when it went well."""
+
+    def __init__(self) -> None:
+        self._clear()
+        os.register_at_fork(after_in_child=self._clear)
+
+    def _clear(self) -> None:
+        """A forked child must not speak through its parent's sockets."""
+        self._lock = threading.Lock()
+        self._idle: OrderedDict[str, list[Conversation]] = OrderedDict()
+        self._busy: dict[str, list[str]] = {}  # generations in use, once for each conversation
+
+    def take(self, key: str) -> Conversation | None:
+        """An idle conversation with a runner that nobody here keeps busy, or with the only one there is."""
+        with self._lock:
+            idle, busy = self._idle.get(key, []), self._busy.setdefault(key, [])
+            for conversation in sorted(idle, key=lambda each: busy.count(each.generation)):
+                if len(set(busy)) < conversation.copies and conversation.generation in busy:
+                    return None  # another runner may be free: let the supervisor choose
+                idle.remove(conversation)
+                busy.append(conversation.generation)
+                return conversation
+        return None
+
+    def busy(self, key: str) -> list[str]:
+        with self._lock:
+            return sorted(set(self._busy.get(key, [])))
+
+    def lend(self, key: str, conversation: Conversation) -> None:
+        """A new conversation, in use from the start."""
+        with self._lock:
+            self._busy.setdefault(key, []).append(conversation.generation)
+
+    def give_back(self, key: str, conversation: Conversation, *, is_sound: bool) -> None:
+        dropped = [] if is_sound else [conversation]
+        with self._lock:
+            with suppress(ValueError):
+                self._busy.get(key, []).remove(conversation.generation)
+            if is_sound:
+                idle = self._idle.setdefault(key, [])
+                idle.append(conversation)
+                dropped += idle[:-MOST_IDLE]
+                del idle[:-MOST_IDLE]
+                self._idle.move_to_end(key)
+            while len(self._idle) > KEPT:
+                forgotten, conversations = self._idle.popitem(last=False)
+                dropped += conversations
+                if not self._busy.get(forgotten):
+                    self._busy.pop(forgotten, None)
+        for each in dropped:
+            each.close()
 
 
 class Client:
@@ -79,36 +156,53 @@ class Client:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._kept = _Kept()
+        self._lines = Lines()
 
     def predict(self, spec: RunnerSpec, table: pa.Table, seconds: float) -> Answer:
-        died = ""
-        for attempt in (1, 2):
-            conversation = self._conversation(spec, died)
+        """Answer these rows. A runner that dies or hangs with another's rows costs this call a retry, and no more.
+
+        Late alone with our own rows is a ModelTimeout; dying twice alone with them, a ModelUnavailable.
+        """
+        end, died, alone, faults = time.monotonic() + 3 * seconds, "", False, 0
+        for _attempt in range(ATTEMPTS):
+            if not _remaining(end):
+                break
+            conversation = self._take(spec, died)
+            is_sound = False
             try:
-                return conversation.ask(spec, table, seconds)
+                answer = conversation.ask(spec, table, min(seconds, _remaining(end)), alone=alone)
+                is_sound = True
+                return answer
             except _Died:
-                died = conversation.generation
-                self._drop(spec.key)
-                if attempt == 2:
-                    raise errors.ModelUnavailable(
-                        _("The model stopped while it answered."), code="model_died"
-                    ) from None
+                faults += conversation.sharers == 1
             except TimeoutError:
-                self._drop(spec.key)
-                self.kill(spec.key, conversation.generation)
-                raise errors.too_slow(seconds) from None
+                self._too_late(spec, conversation, seconds)
+            except ModelError:
+                is_sound = True
+                raise
             except ValueError as error:
-                self._drop(spec.key)
                 raise errors.garbled(error) from None
-        raise AssertionError("unreachable")
+            finally:
+                self._lines.give_back(spec.key, conversation, is_sound=is_sound)
+            died, alone = conversation.generation, alone or conversation.sharers > 1
+            if faults == FAULTS:
+                break
+        raise errors.died() if faults else errors.busy()
+
+    def _too_late(self, spec: RunnerSpec, conversation: Conversation, seconds: float) -> None:
+        """Whose fault is it? Ours ends the call; another's costs that runner its life, and lets us try again."""
+        if not conversation.sharers and conversation.moved:
+            raise errors.busy() from None
+        self.kill(spec.key, conversation.generation)
+        if conversation.sharers == 1:
+            raise errors.too_slow(seconds) from None
 
     def describe(self, spec: RunnerSpec) -> Facts:
         return _facts(self._tell({"op": "warm", "spec": spec.to_wire()}, START_SECONDS))
 
-    def connect(self, spec: RunnerSpec, died: str = "") -> Conversation:
-        """A conversation with the version's runner, and not with the generation that we saw die."""
-        message = {"op": "connect", "spec": spec.to_wire(), "died": died}
+    def connect(self, spec: RunnerSpec, died: str = "", busy: Sequence[str] = ()) -> Conversation:
+        """A conversation with one of the version's runners: none that we saw die, and rather none that is busy."""
+        message = {"op": "connect", "spec": spec.to_wire(), "died": died, "busy": list(busy)}
         return self._call(message, START_SECONDS, _introduced)
 
     def fresh(self, spec: RunnerSpec) -> Conversation:
@@ -121,6 +215,10 @@ class Client:
 
     def retire(self, key: str, drain: float = 30) -> None:
         self._tell({"op": "retire", "key": key, "drain": drain}, 10)
+
+    def keep(self, specs: Sequence[RunnerSpec]) -> None:
+        """Have these versions ready at all times, and no others: those are retired as soon as they are drained."""
+        self._tell({"op": "keep", "specs": [spec.to_wire() for spec in specs]}, 10, patience=0)
 
     def status(self) -> dict[str, Any]:
         """The supervisor's own account; raises ModelUnavailable at once when it is away."""
@@ -163,26 +261,19 @@ class Client:
             supervisor.close()
         return found
 
-    def _conversation(self, spec: RunnerSpec, died: str) -> Conversation:
-        kept = self._kept
-        if kept.pid != os.getpid():
-            kept.pid, kept.conversations = os.getpid(), OrderedDict()
-        known = kept.conversations.get(spec.key)
-        if known is not None and known.is_open():
-            kept.conversations.move_to_end(spec.key)
-            return known
-        if known is not None:
+    def _take(self, spec: RunnerSpec, died: str) -> Conversation:
+        while (known := self._lines.take(spec.key)) is not None:
+            if known.generation != died and known.is_open():
+                return known
             died = known.generation
-            self._drop(spec.key)
-        kept.conversations[spec.key] = self.connect(spec, died)
-        while len(kept.conversations) > KEPT:
-            kept.conversations.popitem(last=False)[1].close()
-        return kept.conversations[spec.key]
+            self._lines.give_back(spec.key, known, is_sound=False)
+        conversation = self.connect(spec, died, self._lines.busy(spec.key))
+        self._lines.lend(spec.key, conversation)
+        return conversation
 
-    def _drop(self, key: str) -> None:
-        known = self._kept.conversations.pop(key, None)
-        if known is not None:
-            known.close()
+
+def _remaining(end: float) -> float:
+    return max(0.0, end - time.monotonic())
 
 
 class FreshRunner:
@@ -205,9 +296,7 @@ class FreshRunner:
             except _Died:
                 self.close()
                 if attempt == 2:
-                    raise errors.ModelUnavailable(
-                        _("The model stopped while it answered."), code="model_died"
-                    ) from None
+                    raise errors.died() from None
             except TimeoutError:
                 self.close()  # hanging up ends the runner, however busy it is
                 raise errors.too_slow(deadline) from None
@@ -241,7 +330,7 @@ def _introduced(supervisor: socket.socket, deadline: wire.Deadline) -> Conversat
         facts = _facts(_accept(reply))
         if connection is None:
             raise wire.BadFrame("no conversation")
-        return Conversation(connection, str(reply["generation"]), facts)
+        return Conversation(connection, str(reply["generation"]), facts, copies=_copies(reply))
     except BaseException:
         if connection is not None:
             connection.close()
@@ -258,6 +347,11 @@ def _accept(reply: dict[str, Any]) -> dict[str, Any]:
     if reply.get("ok") is True:
         return reply
     raise errors.refused(claims.text(reply.get("code")), claims.text(reply.get("error")))
+
+
+def _copies(reply: dict[str, Any]) -> int:
+    copies = reply.get("copies")
+    return copies if type(copies) is int and copies > 0 else 1
 
 
 def _facts(reply: dict[str, Any]) -> Facts:

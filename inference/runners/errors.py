@@ -5,6 +5,9 @@ from django.utils.translation import gettext as _
 from registry.errors import Refused
 
 MAX_DETAIL = 1_000
+CRASH_LOOP = "crash_loop"
+BUSY_SECONDS = 1
+REST_SECONDS = 60  # what the supervisor lets a version rest that crashes again and again
 
 
 class ModelError(Refused):
@@ -13,8 +16,10 @@ class ModelError(Refused):
     status = 503
     default_code = "model_failed"
 
-    def __init__(self, message: str, *, detail: str = "", code: str = "", fix: str = "") -> None:
-        super().__init__(message, code=code, fix=fix)
+    def __init__(
+        self, message: str, *, detail: str = "", code: str = "", fix: str = "", retry_after: int = 0
+    ) -> None:
+        super().__init__(message, code=code, fix=fix, retry_after=retry_after)
         self.detail = detail
 
 
@@ -36,6 +41,20 @@ def too_slow(seconds: float) -> ModelTimeout:
     return ModelTimeout(_("The model did not answer within %(seconds)g seconds.") % {"seconds": seconds})
 
 
+def died() -> ModelUnavailable:
+    return ModelUnavailable(_("The model stopped while it answered."), code="model_died")
+
+
+def busy() -> ModelUnavailable:
+    """Enough callers wait for this version already: one more would only wait too, and keep others from theirs."""
+    return ModelUnavailable(
+        _("The model has more to do than it can answer now."),
+        code="model_busy",
+        fix=_("Try again in a moment; send many rows in one call, or as a batch file."),
+        retry_after=BUSY_SECONDS,
+    )
+
+
 def garbled(error: Exception) -> ModelError:
     return ModelError(
         _("The model's answer was not usable."), code="bad_answer", detail=str(error)[:MAX_DETAIL]
@@ -53,9 +72,12 @@ def away(error: Exception) -> ModelUnavailable:
 
 def refused(code: str, detail: str) -> ModelUnavailable:
     """The supervisor's no, in our words."""
-    if code == "crash_loop":
+    if code == CRASH_LOOP:
         return ModelUnavailable(
-            _("The model crashed several times and rests for a minute."), code=code, detail=detail
+            _("The model crashed several times and rests for a minute (crash loop)."),
+            code=code,
+            detail=detail,
+            retry_after=REST_SECONDS,
         )
     if code == "jail_missing":
         return ModelUnavailable(

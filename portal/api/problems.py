@@ -97,7 +97,8 @@ def of(status: int, *, detail: str = "", fix: str = "") -> Problem:
 
 def _problem_of(exc: Exception) -> Problem | None:
     if isinstance(exc, Refused):
-        return Problem(exc.status, exc.code, str(exc), exc.fix, exc.errors)
+        headers = {"Retry-After": str(exc.retry_after)} if exc.retry_after else {}
+        return Problem(exc.status, exc.code, str(exc), exc.fix, exc.errors, headers)
     if isinstance(exc, Http404):
         return not_found()
     if isinstance(exc, PermissionDenied):

@@ -1,0 +1,109 @@
+"""Requests that arrive together are scored together: what waits while the model is busy shares the next call.
+
+Joined rows are one call of the model, split afterwards. When such a call fails, each request is asked again alone,
+so that a row which the model cannot bear fails nobody else's request. A model need not be safe with threads: it is
+asked by one of them at a time.
+
+Each caller hears when its rows are begun, and with how many requests they share the call: only so can it tell a model
+that is late with its own rows from one that is late with another's.
+"""
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+MAX_ROWS = 10_000  # of a joined call; a larger request is a call of its own
+
+Reply = dict[str, Any]
+Tell = Callable[[Reply], None]
+Score = Callable[[Sequence[pa.Table]], list[Reply]]
+
+
+@dataclass(eq=False)
+class Turn:
+    """One request in the line. `tell` raises OSError when nobody listens any more."""
+
+    table: pa.Table
+    alone: bool
+    tell: Tell
+    reply: Reply | None = None
+
+
+class Line:
+    """Where the requests of all conversations wait for the one model."""
+
+    def __init__(self, score: Score, failure: Callable[[BaseException], Reply]) -> None:
+        self._score = score
+        self._failure = failure
+        self._waiting: deque[Turn] = deque()
+        self._changed = threading.Condition()
+        self._is_busy = False
+
+    def ask(self, table: pa.Table, tell: Tell, *, alone: bool = False) -> Reply:
+        """The reply to these rows. Whoever finds the model free asks it for all who wait."""
+        turn = Turn(table, alone, tell)
+        with self._changed:
+            self._waiting.append(turn)
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: turn.reply is not None or not self._is_busy)
+                if turn.reply is not None:
+                    return turn.reply
+                self._is_busy = True
+                batch, left = self._next(), list(self._waiting)
+            try:
+                _tell(left, {"waiting": True})
+                self._answer(batch)
+            finally:
+                with self._changed:
+                    self._is_busy = False
+                    self._changed.notify_all()
+
+    def _next(self) -> list[Turn]:
+        """The first in the line, and those right behind it that can share its call."""
+        batch = [self._waiting.popleft()]
+        rows = batch[0].table.num_rows
+        while self._waiting and not batch[0].alone:
+            turn = self._waiting[0]
+            rows += turn.table.num_rows
+            if turn.alone or rows > MAX_ROWS or turn.table.schema != batch[0].table.schema:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
+
+    def _answer(self, batch: list[Turn]) -> None:
+        heard = _tell(batch, {"started": len(batch)})
+        for turn in batch:
+            if turn not in heard:  # its caller hung up: nobody wants to know
+                turn.reply = {}
+        if not heard:
+            return
+        begun = time.perf_counter()
+        try:
+            replies = self._score([turn.table for turn in heard])
+        except BaseException as error:  # the model's code may raise anything
+            if len(heard) > 1:
+                for turn in heard:
+                    self._answer([turn])
+                return
+            replies = [self._failure(error)]
+        seconds = time.perf_counter() - begun
+        for turn, reply in zip(heard, replies, strict=True):
+            turn.reply = {**reply, "seconds": seconds}
+
+
+def _tell(turns: Sequence[Turn], note: Reply) -> list[Turn]:
+    """Those who still listen."""
+    heard = []
+    for turn in turns:
+        try:
+            turn.tell(note)
+        except OSError:
+            continue
+        heard.append(turn)
+    return heard

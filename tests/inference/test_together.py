@@ -1,0 +1,245 @@
+"""Requests that arrive together are scored together, and none suffers for its neighbours."""
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from inference.runner import together
+from inference.runner.together import Line
+from inference.runners import Client, ModelError, ModelTimeout, ModelUnavailable, RunnerSpec
+from tests import hostile, trained
+from tests.inference.conftest import MakeSpec
+from tests.live import wait_until
+
+
+def rows(*numbers: float) -> pa.Table:
+    return pa.table({"x": pa.array(numbers, pa.float64())})
+
+
+class Model:
+    """Doubles each number; waits where it is told to, and fails on 13."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[list[float]]] = []
+        self.may_go_on = threading.Event()
+        self.is_asked = threading.Event()
+
+    def score(self, tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
+        asked = [table["x"].to_pylist() for table in tables]
+        self.calls.append(asked)
+        self.is_asked.set()
+        assert self.may_go_on.wait(20)
+        if any(13 in each for each in asked):
+            raise ValueError("13")
+        return [{"values": [2 * x for x in each]} for each in asked]
+
+
+class Callers:
+    """Each asks in a thread of its own; what it heard and got is kept under its name."""
+
+    def __init__(self, line: Line) -> None:
+        self.line = line
+        self.heard: dict[str, list[dict[str, Any]]] = {}
+        self.got: dict[str, dict[str, Any]] = {}
+        self.threads: list[threading.Thread] = []
+
+    def ask(self, name: str, table: pa.Table, tell: Callable[[Any], None] | None = None, **how: Any) -> None:
+        heard = self.heard.setdefault(name, [])
+
+        def run() -> None:
+            self.got[name] = self.line.ask(table, tell or heard.append, **how)
+
+        self.threads.append(threading.Thread(target=run, daemon=True))
+        before = len(self.line._waiting)
+        self.threads[-1].start()
+        wait_until(lambda: len(self.line._waiting) > before or heard or tell, 20, every=0.001)
+
+    def join(self) -> None:
+        for thread in self.threads:
+            thread.join(20)
+            assert not thread.is_alive()
+
+
+@pytest.fixture
+def model() -> Model:
+    return Model()
+
+
+@pytest.fixture
+def callers(model: Model) -> Callers:
+    """One call is being answered already: whoever asks now waits."""
+    callers = Callers(Line(model.score, lambda error: {"failed": str(error)}))
+    callers.ask("first", rows(1))
+    assert model.is_asked.wait(20)
+    return callers
+
+
+def test_those_who_wait_share_the_next_call(model: Model, callers: Callers) -> None:
+    callers.ask("a", rows(2, 3))
+    callers.ask("b", rows(4))
+    model.may_go_on.set()
+    callers.join()
+
+    assert model.calls == [[[1]], [[2, 3], [4]]]
+    assert {name: got["values"] for name, got in callers.got.items()} == {"first": [2], "a": [4, 6], "b": [8]}
+    assert callers.heard == {"first": [{"started": 1}], "a": [{"started": 2}], "b": [{"started": 2}]}
+
+
+def test_a_row_that_the_model_cannot_bear_fails_its_own_request_only(model: Model, callers: Callers) -> None:
+    callers.ask("a", rows(2))
+    callers.ask("bad", rows(13))
+    callers.ask("b", rows(4))
+    model.may_go_on.set()
+    callers.join()
+
+    assert callers.got["a"]["values"] == [4]
+    assert callers.got["b"]["values"] == [8]
+    assert callers.got["bad"]["failed"] == "13"
+    assert callers.heard["a"] == [{"started": 3}, {"started": 1}]
+
+
+def test_who_asks_alone_shares_with_nobody(model: Model, callers: Callers) -> None:
+    callers.ask("alone", rows(2), alone=True)
+    callers.ask("a", rows(3))
+    callers.ask("b", rows(4))
+    model.may_go_on.set()
+    callers.join()
+
+    assert model.calls == [[[1]], [[2]], [[3], [4]]]
+    assert callers.heard["a"] == [{"waiting": True}, {"started": 2}]
+
+
+def test_a_joined_call_has_an_end(model: Model, callers: Callers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(together, "MAX_ROWS", 3)
+    callers.ask("a", rows(2, 3))
+    callers.ask("b", rows(4, 5))
+    model.may_go_on.set()
+    callers.join()
+
+    assert model.calls == [[[1]], [[2, 3]], [[4, 5]]]
+
+
+def test_rows_of_another_shape_are_not_joined(model: Model, callers: Callers) -> None:
+    callers.ask("a", rows(2))
+    callers.ask("whole", pa.table({"x": [4]}))
+    model.may_go_on.set()
+    callers.join()
+
+    assert model.calls == [[[1]], [[2]], [[4]]]
+
+
+def test_rows_of_a_caller_who_hung_up_are_not_scored(model: Model, callers: Callers) -> None:
+    def hung_up(_note: Any) -> None:
+        raise BrokenPipeError
+
+    callers.ask("gone", rows(2), hung_up)
+    callers.ask("b", rows(4))
+    model.may_go_on.set()
+    callers.join()
+
+    assert [4] in model.calls[1] + model.calls[-1]
+    assert all([2] not in call for call in model.calls)
+    assert callers.got["b"]["values"] == [8]
+
+
+# --- through a real runner ---
+
+PATCH = """
+import sklearn.linear_model as m
+def predict(self, X, calm=m.LogisticRegression.predict):
+    import os, time
+    ages = X["age"].tolist()
+    {body}
+    return calm(self, X)
+m.LogisticRegression.predict = predict
+"""
+
+
+@pytest.fixture
+def moody(make_spec: MakeSpec) -> Callable[[str], RunnerSpec]:
+    """A version whose predict does something first, knowing the `ages` that it is asked for."""
+
+    def make(body: str) -> RunnerSpec:
+        data = hostile.with_code(PATCH.format(body=body), trained.whole_numbers())
+        return make_spec(data, columns=(("age", "integer"),), admitted=hostile.EXEC)
+
+    return make
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["logistic", "forest", "boosted", "regression"])
+def test_joined_answers_are_the_same_answers(modeld: Any, make_spec: MakeSpec, name: str) -> None:
+    """Forests to the bit; where BLAS multiplies, the last bit may depend on the number of rows, joined or not."""
+    spec, table = make_spec(getattr(trained, name)()), trained.table(60)
+    client: Client = modeld.client
+    whole = client.predict(spec, table, 20)
+    expected = whole.probabilities if whole.probabilities is not None else whole.values
+    assert expected is not None
+    found: dict[int, Any] = {}
+
+    def ask(first: int) -> None:
+        for position in range(first, 60, 6):
+            found[position] = client.predict(spec, table.slice(position, 1), 20)
+
+    threads = [threading.Thread(target=ask, args=(first,)) for first in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    answers = [found[position] for position in range(60)]
+    assert [each.labels[0] for each in answers] == whole.labels if whole.labels else True
+    got = [each.values[0] if each.probabilities is None else each.probabilities[0] for each in answers]
+    np.testing.assert_allclose(got, expected, rtol=1e-13)
+
+
+@pytest.mark.slow
+def test_those_behind_a_row_that_hangs_are_answered_by_another_runner(modeld: Any, moody: Any) -> None:
+    spec = moody("time.sleep(60 if 13 in ages else 0)")
+    outcomes = ask_at_once(modeld.client, spec, [13, 40, 50, 60], seconds=2)
+
+    assert isinstance(outcomes[0], ModelTimeout)
+    assert not any(isinstance(each, Exception) for each in outcomes[1:]), outcomes
+
+
+@pytest.mark.slow
+def test_those_behind_a_row_that_kills_are_answered_by_another_runner(modeld: Any, moody: Any) -> None:
+    spec = moody("os._exit(1) if 13 in ages else time.sleep(0.2)")
+    outcomes = ask_at_once(modeld.client, spec, [40, 13, 50, 60], seconds=10)
+
+    assert isinstance(outcomes[1], ModelUnavailable) and outcomes[1].code == "model_died"
+    assert [isinstance(each, Exception) for each in outcomes] == [False, True, False, False], outcomes
+
+
+@pytest.mark.slow
+def test_a_row_that_fails_fails_alone(modeld: Any, moody: Any) -> None:
+    spec = moody("time.sleep(0.1); {}['unlucky'] if 13 in ages else None")
+    outcomes = ask_at_once(modeld.client, spec, [13, 40, 50, 60], seconds=20)
+
+    assert isinstance(outcomes[0], ModelError) and "unlucky" in outcomes[0].detail
+    assert not any(isinstance(each, Exception) for each in outcomes[1:]), outcomes
+
+
+def ask_at_once(client: Client, spec: Any, numbers: Sequence[int], seconds: float) -> list[Any]:
+    """One row each, all from threads of their own; what each got, an answer or its error."""
+    client.describe(spec)
+    outcomes: list[Any] = [None] * len(numbers)
+    together_now = threading.Barrier(len(numbers))
+
+    def ask(position: int) -> None:
+        together_now.wait()
+        try:
+            outcomes[position] = client.predict(spec, pa.table({"age": [numbers[position]]}), seconds)
+        except ModelError as error:
+            outcomes[position] = error
+
+    threads = [threading.Thread(target=ask, args=(position,)) for position in range(len(numbers))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return outcomes
