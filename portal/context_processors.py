@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
-from registry.models import ReleaseRequest, Role, User
+from registry.models import ModelVersion, ReleaseRequest, Role, User
 
 
 class Item(NamedTuple):
@@ -127,12 +127,13 @@ def _belongs(view_name: str, item_name: str) -> bool:
 
 
 def _count(request: HttpRequest, name: str) -> int:
-    """Requests that wait for this very person."""
+    """Requests, and files to look at, that wait for this very person."""
     user = cast(User, request.user)
     if name != "approval-list" or Role.APPROVER not in user.roles:
         return 0
     waiting = ReleaseRequest.objects.visible_to(user).waiting().exclude(decisions__decided_by=user)
-    return waiting.exclude(requested_by=user).exclude(version__uploaded_by=user).count()
+    held = ModelVersion.objects.visible_to(user).awaiting_review().exclude(uploaded_by=user)
+    return waiting.exclude(requested_by=user).exclude(version__uploaded_by=user).count() + held.count()
 
 
 def portal(request: HttpRequest) -> dict[str, object]:

@@ -38,6 +38,7 @@ registry_urls = [
     path("models/<slug:slug>/v/<int:number>/edit/", versions.version_edit, name="version-edit"),
     path("models/<slug:slug>/v/<int:number>/check/", versions.version_check, name="version-check"),
     path("models/<slug:slug>/v/<int:number>/request/", versions.version_request, name="version-request"),
+    path("models/<slug:slug>/v/<int:number>/review/", versions.version_review, name="version-review"),
     path("models/<slug:slug>/v/<int:number>/retire/", versions.version_retire, name="version-retire"),
     path("models/<slug:slug>/v/<int:number>/file/", versions.version_download, name="version-download"),
     path("models/<slug:slug>/v/<int:number>/release/", releases.version_release, name="version-release"),

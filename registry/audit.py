@@ -49,7 +49,9 @@ class Action(models.TextChoices):
     VERSION_CHECKING = "version.checking"
     VERSION_CHECKED = "version.checked"
     VERSION_CHECKS_FAILED = "version.checks_failed"
+    VERSION_HELD = "version.held_for_review"
     VERSION_ADMITTED = "version.admitted"
+    VERSION_NOT_ADMITTED = "version.not_admitted"
     VERSION_RETIRED = "version.retired"
     VERSION_QUARANTINED = "version.quarantined"
     VERSION_QUARANTINE_LIFTED = "version.quarantine_lifted"
@@ -151,7 +153,7 @@ def record_refusal(
 
     The caller of a verb (page, API, admin, command) calls this where it catches the error.
     """
-    details = {"code": error.code, "message": str(error), **details}
+    details = {"code": error.code, "message": str(error), **error.facts, **details}
     with transaction.atomic():
         return _append(action, AuditEvent.Result.REFUSED, target=target, actor=actor, details=details)
 

@@ -1,6 +1,6 @@
 """What may go wrong in the domain. No HTTP in here: `status` is only the number that the API contract names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NotRequired, TypedDict
 
 
@@ -30,6 +30,7 @@ class Refused(Exception):
         errors: Sequence[FieldError] = (),
         status: int = 0,
         retry_after: int = 0,
+        facts: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -38,6 +39,7 @@ class Refused(Exception):
         self.errors = list(errors)
         self.status = status or self.status
         self.retry_after = retry_after  # seconds, where trying again is worth it
+        self.facts = dict(facts or {})  # for the audit log, beside the sentence
 
     def __str__(self) -> str:
         return str(self.message)

@@ -38,6 +38,7 @@ CHECK_EVERY = 4_096
 MAX_DIMENSIONS = 64
 MAX_SKOPS_SCHEMA = 64 << 20
 SHOWN = 5
+KEPT = 100
 
 #: Modules of the standard library whose names are merely not reviewed; all others of it can act on the machine.
 GENTLE = frozenset(
@@ -47,11 +48,21 @@ GENTLE = frozenset(
 GENTLE_BUILTINS = frozenset(
     "bool bytes bytearray complex dict float frozenset int list map object range set slice str tuple type zip".split()
 )
-DANGEROUS_ROOTS = frozenset("cloudpickle dill pip setuptools torch tensorflow keras jax nt posix".split())
-DANGEROUS_PARTS = frozenset(
-    "f2py testing distutils _testing system eval exec execfile load loads read_pickle runstring myeval fromfile"
-    " memmap save savez tofile".split()
+DANGEROUS_ROOTS = frozenset(
+    "cloudpickle dill pip setuptools torch tensorflow keras jax nt posix runner".split()
 )
+DANGEROUS_PARTS = frozenset(
+    "cloudpickle f2py testing distutils _testing system popen eval exec execfile load loads read_pickle runstring"
+    " myeval fromfile memmap save savez tofile".split()
+)
+#: Modules and functions that walk from a harmless name to any other, wherever they were imported.
+DANGEROUS_ENDS = frozenset(
+    "attrgetter methodcaller getattr CodeType FunctionType get_type_hints ForwardRef make_dataclass"
+    " builtins code ctypes importlib inspect io marshal multiprocessing os pickle pty runpy shutil socket"
+    " subprocess sys tempfile threading urllib".split()
+)
+#: Where a class lives that was written in the training script: there is no such module anywhere else.
+SCRIPTS = frozenset({"__main__", "__mp_main__"})
 TEXT_READERS = frozenset({"CountVectorizer", "TfidfVectorizer", "HashingVectorizer"})
 
 
@@ -94,29 +105,48 @@ class Inspection:
             "sklearn_version": self.sklearn_version,
         }
 
+    @property
+    def homeless(self) -> list[str]:
+        """Names out of the training script: nobody could admit them to any effect."""
+        return [name for name in self.unknown if name.split(".")[0] in SCRIPTS]
+
     def refusal(self) -> Refused | None:
-        """Why this file may not be kept; None when it is clean."""
+        """Why this file may not be kept; None when it is clean, or when an approver may admit what it needs."""
         if self.dangerous:
             return Invalid(
                 _("The file would run %(names)s when it is opened. Such files are never accepted.")
                 % {"names": _listed(self.dangerous)},
                 code="dangerous_file",
                 fix=_("Train the model again in a clean session and save the fitted pipeline itself."),
+                facts=self._told(self.dangerous),
             )
         if self.problems:
-            return Invalid(self.problems[0], code="dangerous_file", fix=str(formats.SAVE_AGAIN))
-        if self.unknown:
             return Invalid(
-                _("The file needs %(names)s, which is not on the list of reviewed names.")
-                % {"names": _listed(self.unknown)},
+                self.problems[0],
+                code="dangerous_file",
+                fix=str(formats.SAVE_AGAIN),
+                facts=self._told(self.problems),
+            )
+        if self.homeless:
+            return Invalid(
+                _("The file needs %(names)s out of the training script, which nobody else has.")
+                % {"names": _listed(self.homeless)},
                 code="unknown_names",
-                fix=_fix_for(self.unknown),
+                fix=_(
+                    "A class or function of the training script went into the file. Use scikit-learn's own steps"
+                    " instead, or put it into a package that is installed here."
+                ),
+                facts=self._told(self.homeless),
             )
         return None
 
+    def _told(self, names: list[str]) -> dict[str, object]:
+        """What the audit log keeps of a file that is not kept."""
+        return {"format": self.format, "names": names[:KEPT], "count": len(names)}
+
 
 def inspect(file: formats.Source, declared_format: str = "auto") -> Inspection:
-    """The inventory of a clean file. Raises Unreadable or Invalid, with one sentence, for every other."""
+    """The inventory of a file that may be kept. Raises Unreadable or Invalid, with one sentence, for every other."""
     found = look(file)
     refusal = found.refusal()
     if refusal is not None:
@@ -561,14 +591,16 @@ def _judge(found: Found, form: str, compression: str, extra: frozenset[str] = fr
 
 
 def _is_dangerous(name: Name) -> bool:
-    """Whether an unlisted name can act on the machine by itself. Errs on the side of yes: both are refused."""
+    """Whether an unlisted name can act on the machine by itself. Errs on the side of yes: nobody may admit these."""
     module, attribute = name
     parts = {*module.split("."), *attribute.split(".")}
     root = module.split(".")[0]
     if root in ("builtins", "__builtin__"):
         return attribute not in GENTLE_BUILTINS
+    if attribute in DANGEROUS_ENDS:
+        return True
     if root in sys.stdlib_module_names:
-        return root not in GENTLE
+        return root not in GENTLE or attribute.startswith("_")
     return root in DANGEROUS_ROOTS or bool(parts & DANGEROUS_PARTS) or "." in attribute
 
 
@@ -576,11 +608,3 @@ def _listed(names: list[str]) -> str:
     shown = ", ".join(f"“{name}”" for name in names[:SHOWN])
     more = len(names) - SHOWN
     return shown if more <= 0 else _("%(shown)s and %(more)d more") % {"shown": shown, "more": more}
-
-
-def _fix_for(unknown: list[str]) -> str:
-    if any(name.startswith("__main__.") for name in unknown):
-        return _(
-            "A class or function of the training script went into the file. Use scikit-learn's own steps instead."
-        )
-    return _("Use scikit-learn's own estimators, or ask an administrator to have these names reviewed.")

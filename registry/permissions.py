@@ -72,6 +72,11 @@ def is_own_request(user: Any, request: ReleaseRequest) -> bool:
     return user.pk in (request.requested_by_id, request.version.uploaded_by_id)
 
 
+def can_admit(user: Any, version: ModelVersion) -> bool:
+    """An approver who did not upload it lets names into the jail; nobody else, superuser or not."""
+    return has_role(user, Role.APPROVER) and not user.is_service and user.pk != version.uploaded_by_id
+
+
 def can_withdraw(user: Any, request: ReleaseRequest) -> bool:
     return request.requested_by_id == user.pk and has_role(user, Role.AUTHOR)
 

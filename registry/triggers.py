@@ -5,7 +5,7 @@ What no verb does, no SQL does by mistake either; and what a verb changes, every
 
 from typing import Any
 
-TABLES = ("registry_auditevent", "registry_release", "registry_decision")
+TABLES = ("registry_auditevent", "registry_release", "registry_decision", "registry_admission")
 
 _POSTGRES_FUNCTION = """
 CREATE OR REPLACE FUNCTION registry_append_only() RETURNS trigger AS $$
@@ -15,8 +15,12 @@ $$ LANGUAGE plpgsql
 
 
 def install(connection: Any) -> None:
-    """Refuse UPDATE, DELETE and (on PostgreSQL) TRUNCATE of the tables that are the record."""
-    for statement in _statements(connection.vendor):
+    """Refuse UPDATE, DELETE and (on PostgreSQL) TRUNCATE of the tables that are the record, as far as they exist yet.
+
+    Once more does no harm: each migration that adds such a table calls this again.
+    """
+    present = set(connection.introspection.table_names())
+    for statement in _statements(connection.vendor, [table for table in TABLES if table in present]):
         with connection.cursor() as cursor:
             cursor.execute(statement)
 
@@ -29,25 +33,25 @@ def remove(connection: Any) -> None:
                 cursor.execute(f"DROP TRIGGER IF EXISTS {table}_no_{act}{on}")
 
 
-def _statements(vendor: str) -> list[str]:
+def _statements(vendor: str, tables: list[str]) -> list[str]:
     if vendor == "sqlite":
         return [
-            f"CREATE TRIGGER {table}_no_{act} BEFORE {act.upper()} ON {table} "
+            f"CREATE TRIGGER IF NOT EXISTS {table}_no_{act} BEFORE {act.upper()} ON {table} "
             f"BEGIN SELECT RAISE(ABORT, '{table} is append-only'); END"
-            for table in TABLES
+            for table in tables
             for act in ("update", "delete")
         ]
     if vendor == "postgresql":
         rows = [
-            f"CREATE TRIGGER {table}_no_{act} BEFORE {act.upper()} ON {table} "
+            f"CREATE OR REPLACE TRIGGER {table}_no_{act} BEFORE {act.upper()} ON {table} "
             f"FOR EACH ROW EXECUTE FUNCTION registry_append_only()"
-            for table in TABLES
+            for table in tables
             for act in ("update", "delete")
         ]
         whole = [
-            f"CREATE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
+            f"CREATE OR REPLACE TRIGGER {table}_no_truncate BEFORE TRUNCATE ON {table} "
             f"FOR EACH STATEMENT EXECUTE FUNCTION registry_append_only()"
-            for table in TABLES
+            for table in tables
         ]
         return [_POSTGRES_FUNCTION, *rows, *whole]
     raise NotImplementedError(f"no append-only triggers for {vendor}")

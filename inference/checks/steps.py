@@ -81,6 +81,20 @@ def check_inventory(case: Case) -> Outcome:
     refusal = found.refusal()
     if refusal is not None:
         raise Problem(f"{refusal} {refusal.fix}".strip(), *found.dangerous, *found.unknown, *found.problems)
+    admitted = case.version.admitted
+    if lacking := [name for name in found.unknown if name not in admitted]:
+        raise Problem(
+            _(
+                "Nobody has admitted %(names)s. Upload the version again, so that an approver can look at them."
+            )
+            % {"names": ", ".join(lacking[:5])},
+            *lacking,
+        )
+    if found.unknown:
+        told = _(
+            "%(count)d of the %(all)d names that the file uses were admitted by an approver for this version."
+        )
+        return Outcome(told % {"count": len(found.unknown), "all": len(found.globals)}, found.globals)
     return Outcome(
         _("All %(count)d names that the file uses are on the reviewed list.") % {"count": len(found.globals)},
         found.globals,

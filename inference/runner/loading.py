@@ -23,11 +23,18 @@ class NotAdmitted(pickle.UnpicklingError):
     """The file asks for something that is not on the list."""
 
 
+class NotInstalled(pickle.UnpicklingError):
+    """The file may have the name, and the package that defines it is not here. Says which package."""
+
+
 def load(file: IO[bytes], form: str, admitted: frozenset[Name]) -> Any:
-    if form == "skops":
-        return _load_skops(file, admitted)
-    if form in ("joblib", "pickle"):
-        return _load_pickle(file, admitted)
+    try:
+        if form == "skops":
+            return _load_skops(file, admitted)
+        if form in ("joblib", "pickle"):
+            return _load_pickle(file, admitted)
+    except ModuleNotFoundError as error:
+        raise NotInstalled(str(error.name).split(".")[0]) from None
     raise NotAdmitted(f"no loader for the format {form!r}")
 
 

@@ -95,10 +95,12 @@ def _code(error: BaseException) -> str:
         return "jail_missing"
     if isinstance(error, loading.NotAdmitted):
         return "not_admitted"
+    if isinstance(error, loading.NotInstalled):
+        return "not_installed"
     return "not_servable" if isinstance(error, scoring.NotServable) else "failed"
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, jail.Missing | loading.NotAdmitted | scoring.NotServable):
+    if isinstance(error, jail.Missing | loading.NotAdmitted | loading.NotInstalled | scoring.NotServable):
         return str(error)[:MAX_ERROR]
     return f"{type(error).__name__}: {error}"[:MAX_ERROR]

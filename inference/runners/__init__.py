@@ -54,7 +54,14 @@ def spec_for(version: ModelVersion) -> RunnerSpec:
         format=version.format,
         columns=tuple((each["name"], each["type"]) for each in fields),
         positive=target.get("positive"),
+        admitted=tuple(_module_and_name(name) for name in version.admitted),
     )
+
+
+def _module_and_name(dotted: str) -> tuple[str, str]:
+    """Names with a dot of their own are never admitted, so that the last dot is the border."""
+    module, _dot, name = dotted.rpartition(".")
+    return module, name
 
 
 def predict(version: ModelVersion, table: pa.Table, deadline: float | None = None) -> Answer:

@@ -86,4 +86,11 @@ def refused(code: str, detail: str) -> ModelUnavailable:
             detail=detail,
             fix=_("Ask an administrator: /readyz names what is missing and what to do."),
         )
+    if code == "not_installed":
+        return ModelUnavailable(
+            _("The file needs the package “%(package)s”, which is not installed here.")
+            % {"package": detail[:100]},
+            code=code,
+            fix=_("Ask an administrator to install it, or save the model without it."),
+        )
     return ModelUnavailable(_("The model cannot be loaded."), code=code or "model_unavailable", detail=detail)

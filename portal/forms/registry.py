@@ -436,6 +436,17 @@ class RollbackForm(ReasonForm):
             del self.fields["understood"]
 
 
+class AdmissionForm(forms.Form):
+    """Why names may go into the jail, or why not; the names are those that the page showed."""
+
+    comment = forms.CharField(
+        label=lazy("Comment"),
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=lazy("What you looked at, and why these names are harmless, or are not."),
+    )
+
+
 class DecisionForm(forms.Form):
     """One approver's word: the button says which, the comment why."""
 

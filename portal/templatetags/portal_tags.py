@@ -91,6 +91,10 @@ WORDS: dict[str, Word] = {
     "invited": Word("warn", "mail", lazy("Invited")),
     "rotating": Word("warn", "refresh", lazy("Rotating")),
     "revoked": Word("mute", "ban", lazy("Revoked")),
+    # names in a file
+    "known_name": Word("ok", "circle-check", lazy("Known")),
+    "unknown_name": Word("warn", "eye", lazy("Unknown")),
+    "dangerous_name": Word("bad", "ban", lazy("Dangerous")),
     # checks
     "passed": Word("ok", "circle-check", lazy("Passed")),
     "skipped": Word("mute", "minus", lazy("Skipped")),
@@ -405,13 +409,31 @@ def action_words(action: str) -> str:
     return action.replace(".", " ").replace("_", " ").capitalize()
 
 
+class NameGroup(NamedTuple):
+    """Names of a file that are said in one colour, and with one word."""
+
+    key: str
+    title: str
+    names: list[str]
+
+    @property
+    def badge(self) -> str:
+        return f"{self.key}_name"
+
+
 @register.filter
-def inventory(found: Any) -> list[str]:
-    """The names in the list of what a file would import, whatever else was found about it."""
-    names = found.get("globals", found.get("names", [])) if isinstance(found, dict) else found
-    if isinstance(names, dict):
-        return sorted(names)
-    return [name if isinstance(name, str) else ".".join(str(part) for part in name) for name in names or []]
+def inventory(found: Any) -> list[NameGroup]:
+    """What a file would import, the worst first; a group with nothing in it does not appear."""
+    told = found if isinstance(found, dict) else {}
+    dangerous, unknown = list(told.get("dangerous", [])), list(told.get("unknown", []))
+    known = [name for name in told.get("names", []) if name not in {*dangerous, *unknown}]
+    titles = {"skops": _("types that are known estimator code"), "onnx": _("operators that only calculate")}
+    groups = [
+        NameGroup("dangerous", _("names that act on the machine"), dangerous),
+        NameGroup("unknown", _("names that are not on the reviewed list"), unknown),
+        NameGroup("known", titles.get(str(told.get("format")), _("names of known estimator code")), known),
+    ]
+    return [group for group in groups if group.names]
 
 
 @register.filter

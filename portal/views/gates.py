@@ -24,7 +24,7 @@ def get_model(request: HttpRequest, slug: str) -> RegisteredModel:
 
 def get_version(request: HttpRequest, slug: str, number: int) -> ModelVersion:
     versions = ModelVersion.objects.visible_to(request.user).select_related(
-        "model", "uploaded_by", "reference", "evaluation"
+        "model", "uploaded_by", "reference", "evaluation", "admission__decided_by"
     )
     return get_object_or_404(versions, model__slug=slug, number=number)
 

@@ -14,6 +14,7 @@ from inference.models import BatchJob
 from monitoring import words
 from monitoring.models import State, Verdict
 from portal.views.model_page import serving
+from portal.views.registry.reviews import waiting_for_review
 from registry import permissions
 from registry.models import PRODUCTION, ApiKey, ModelVersion, RegisteredModel, ReleaseRequest, Role, User
 
@@ -40,6 +41,7 @@ def needs_of(user: User) -> tuple[list[Need], list[str]]:
     """Everything that waits, and the names of the parts that could not be asked."""
     sources: list[tuple[str, Callable[[User], list[Need]]]] = [
         (_("approvals"), _approvals),
+        (_("reviews"), _reviews),
         (_("versions"), _versions),
         (_("releases"), _releases),
         (_("alerts"), _alerts),
@@ -84,6 +86,23 @@ def _approvals(user: User) -> list[Need]:
         )
         for one in waiting
         if permissions.can_decide(user, one)
+    ][:SHOWN]
+
+
+def _reviews(user: User) -> list[Need]:
+    """An approver's: files with names that nobody has looked at yet."""
+    return [
+        Need(
+            "warn",
+            "eye",
+            _("%s needs a look at its names") % f"{version.model} {version.label}",
+            ", ".join(version.names_to_review)[:200],
+            f"{version.get_absolute_url()}#review",
+            _("Look"),
+            version.uploaded_at,
+        )
+        for version in waiting_for_review(user)
+        if permissions.can_admit(user, version)
     ][:SHOWN]
 
 

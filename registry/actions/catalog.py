@@ -21,6 +21,7 @@ from registry.actions._words import reason_from
 from registry.audit import Action
 from registry.errors import FieldError, Invalid, Refused
 from registry.models import (
+    Admission,
     CheckResult,
     Dataset,
     ModelVersion,
@@ -241,8 +242,8 @@ def upload_version(
 ) -> ModelVersion:
     """Keep a model file as the next version and start its checks (or leave it a draft). Only authors.
 
-    The file is looked into, never loaded: what is empty, too large, of no known format or would import
-    anything that is not plainly estimator code is refused before a byte of it is stored.
+    The file is looked into, never loaded: what is empty, too large, of no known format or would do harm is
+    refused before a byte of it is stored. What needs names that nobody has reviewed is kept, and waits for an approver.
     """
     permissions.require_role(permissions.can_upload(actor, model), Role.AUTHOR)
     papers = Papers(
@@ -258,13 +259,25 @@ def upload_version(
     )
     with artifacts.receive(file, settings.MODELGATE_MAX_ARTIFACT) as received:
         with received.path.open("rb") as opened:
-            found = inspection.inspect(opened, declared_format=format)
+            found = _inspected(opened, format, received, filename)
         if not (draft or papers.schema or papers.reference):
             raise _no_schema()
         version = _keep_version(model, received, found, filename, papers, actor)
     if not draft:
         start_checks(version, actor=actor)
     return version
+
+
+def _inspected(
+    opened: IO[bytes], declared: str, received: artifacts.Received, filename: str
+) -> inspection.Inspection:
+    """The inventory; a refusal carries what the audit log keeps of a file that is not stored."""
+    try:
+        return inspection.inspect(opened, declared_format=declared)
+    except Refused as refusal:
+        of_file = {"sha256": received.sha256, "size": received.size, "filename": filename[-200:]}
+        refusal.facts = {**of_file, **refusal.facts}
+        raise
 
 
 @transaction.atomic
@@ -355,19 +368,47 @@ def edit_draft(version: ModelVersion, *, actor: Any, **changes: Any) -> ModelVer
 
 @transaction.atomic
 def start_checks(version: ModelVersion, *, actor: Any) -> ModelVersion:
-    """Let the model service look at a draft, or again at a version whose checks failed. Only authors."""
+    """Let the model service look at a draft, or again at a version whose checks failed. Only authors.
+
+    A file with names that nobody has reviewed waits for an approver first: nothing of it is loaded until then.
+    """
     permissions.require_role(permissions.can_upload(actor, version.model), Role.AUTHOR)
     version.refresh_from_db(fields=["state", "schema"])
     if not version.schema.get("fields"):
         raise _no_schema()
+    if version.names_to_review:
+        return _hold_for_review(version, actor)
+    return begin_checks(version, old=[State.DRAFT, State.CHECKS_FAILED], actor=actor)
+
+
+def begin_checks(version: ModelVersion, *, old: Iterable[str], actor: Any) -> ModelVersion:
+    """Move a version on to its checks, inside the transaction of the verb that decides so."""
     moved = ModelVersion.objects.filter(pk=version.pk).move(
-        old=[State.DRAFT, State.CHECKS_FAILED], new=State.CHECKING, checks_started_at=timezone.now()
+        old=old, new=State.CHECKING, checks_started_at=timezone.now()
     )
     if not moved:
         raise _wrong_state(version, _("checks start from a draft"))
     CheckResult.objects.filter(version=version).delete()
     audit.record(Action.VERSION_CHECKING, target=version, actor=actor)
     ports.checks.start(version.pk)
+    version.refresh_from_db()
+    return version
+
+
+def _hold_for_review(version: ModelVersion, actor: Any) -> ModelVersion:
+    names = version.names_to_review
+    if Admission.objects.filter(version=version).exists():
+        raise Refused(
+            _("An approver has refused the names that %(version)s needs.") % {"version": version},
+            code="names_refused",
+            fix=_("Upload a version without them."),
+        )
+    if not ModelVersion.objects.filter(pk=version.pk).move(
+        old=[State.DRAFT, State.CHECKS_FAILED], new=State.NEEDS_REVIEW
+    ):
+        raise _wrong_state(version, _("checks start from a draft"))
+    CheckResult.objects.filter(version=version).delete()
+    audit.record(Action.VERSION_HELD, target=version, actor=actor, sha256=version.sha256, names=names)
     version.refresh_from_db()
     return version
 
@@ -413,7 +454,8 @@ def retire(version: ModelVersion, *, reason: str, actor: Any) -> ModelVersion:
         )
     old = version.state
     if not ModelVersion.objects.filter(pk=version.pk).move(
-        old=[State.DRAFT, State.CHECKED, State.CHECKS_FAILED, State.QUARANTINED], new=State.RETIRED
+        old=[State.DRAFT, State.NEEDS_REVIEW, State.CHECKED, State.CHECKS_FAILED, State.QUARANTINED],
+        new=State.RETIRED,
     ):
         raise _wrong_state(version, _("it cannot be retired now"))
     audit.record(

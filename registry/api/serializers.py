@@ -8,6 +8,7 @@ from rest_framework.reverse import reverse
 
 from registry import audit
 from registry.models import (
+    Admission,
     ApiKey,
     AuditEvent,
     CheckResult,
@@ -116,6 +117,18 @@ class MetricsSerializer(serializers.Serializer):
     measured = serializers.DictField(source="measured_metrics")
 
 
+class AdmissionSerializer(serializers.ModelSerializer):
+    """What an approver said of the names that the file needs beyond the reviewed ones."""
+
+    names = serializers.ListField(child=serializers.CharField())
+    decided_by: serializers.Field = email()
+
+    class Meta:
+        model = Admission
+        fields = ["verdict", "names", "comment", "decided_by", "decided_at"]
+        read_only_fields = fields
+
+
 class VersionSerializer(serializers.ModelSerializer):
     model: serializers.Field = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     schema = serializers.DictField()
@@ -124,6 +137,7 @@ class VersionSerializer(serializers.ModelSerializer):
     metrics = MetricsSerializer(source="*")
     reference: serializers.Field = serializers.SlugRelatedField(slug_field="public_id", read_only=True)
     evaluation: serializers.Field = serializers.SlugRelatedField(slug_field="public_id", read_only=True)
+    admission = serializers.SerializerMethodField()
     checks = CheckSerializer(many=True)
     uploaded_by: serializers.Field = email()
     url = serializers.SerializerMethodField()
@@ -143,6 +157,7 @@ class VersionSerializer(serializers.ModelSerializer):
             "metrics",
             "environment",
             "globals",
+            "admission",
             "reference",
             "evaluation",
             "checks",
@@ -154,6 +169,11 @@ class VersionSerializer(serializers.ModelSerializer):
             "url",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(AdmissionSerializer(allow_null=True))
+    def get_admission(self, version: ModelVersion) -> dict[str, Any] | None:
+        found = getattr(version, "admission", None)
+        return found and dict(AdmissionSerializer(found).data)
 
     def get_url(self, version: ModelVersion) -> str:
         kwargs = {"slug": version.model.slug, "number": version.number}

@@ -30,6 +30,11 @@ version_urls = [
         name="version-admit",
     ),
     path(
+        "models/<slug:slug>/versions/<int:number>/refuse/",
+        versions.VersionRefuse.as_view(),
+        name="version-refuse",
+    ),
+    path(
         "models/<slug:slug>/versions/<int:number>/retire/",
         versions.VersionRetire.as_view(),
         name="version-retire",

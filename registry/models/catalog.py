@@ -132,6 +132,10 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
     def visible_to(self, user: Any) -> "ModelVersionQuerySet":
         return self.filter(model__in=RegisteredModel.objects.visible_to(user))
 
+    def awaiting_review(self) -> "ModelVersionQuerySet":
+        """Those whose file needs names that an approver has to look at."""
+        return self.filter(state=ModelVersion.State.NEEDS_REVIEW)
+
     def move(self, *, old: str | Iterable[str], new: str, **fields: Any) -> bool:
         """Change the state, unless somebody else changed it first."""
         states = [old] if isinstance(old, str) else list(old)
@@ -163,6 +167,7 @@ class ModelVersion(models.Model):
     declared_metrics = models.JSONField(_("declared metrics"), default=dict)
     measured_metrics = models.JSONField(_("measured metrics"), default=dict)
     globals = models.JSONField(_("what the file would import"), default=dict)
+    admitted = models.JSONField(_("admitted names"), default=list, blank=True)
     expected = models.JSONField(null=True, blank=True)
     card = models.TextField(_("card"), max_length=20_000, blank=True)
     notes = models.TextField(_("notes"), max_length=4000, blank=True)
@@ -206,6 +211,11 @@ class ModelVersion(models.Model):
     @property
     def schema_object(self) -> Schema:
         return Schema.from_json(self.schema)
+
+    @property
+    def names_to_review(self) -> list[str]:
+        """What the file would import beyond the reviewed list, as long as nobody has admitted it."""
+        return [name for name in self.globals.get("unknown", []) if name not in self.admitted]
 
     @property
     def is_draft(self) -> bool:

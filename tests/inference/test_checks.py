@@ -2,22 +2,26 @@
 
 import io
 import pickle
+import zipfile
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 import pytest
+import skops.io
 from django.utils import timezone
 from sklearn.compose import ColumnTransformer
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.ensemble import HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import Pipeline
-from sklearn.preprocessing import OneHotEncoder
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
-from inference import checks
+from inference import checks, runners
 from inference.checks import run, steps, tasks
 from inference.checks.outcome import Outcome
 from registry import artifacts
-from registry.actions import catalog
+from registry.actions import admissions, catalog
 from registry.models import AuditEvent, CheckResult, Dataset, ModelVersion, RegisteredModel, User
 from registry.signals import version_checked
 from tests import trained
@@ -494,3 +498,74 @@ def test_the_tick_hands_on_a_version_whose_worker_died(
 
 def test_a_version_that_is_gone_is_no_error(db: None) -> None:
     tasks.check_version(12345)
+
+
+# --- names that an approver admitted ---
+
+
+def admitted(author: User, approver: User, estimator: Any) -> ModelVersion:
+    version = upload(author, estimator)
+    assert version.state == State.NEEDS_REVIEW
+    return admissions.admit(
+        version, names=version.names_to_review, comment="It only calculates.", actor=approver
+    )
+
+
+def with_a_step(step: Any) -> Any:
+    frame = trained.people()
+    model = make_pipeline(step, HistGradientBoostingClassifier(max_iter=3))
+    return model.fit(frame[["age", "income"]], frame["repaid"])
+
+
+def test_admitted_names_are_loaded_in_the_jail_and_no_others(
+    author: User, approver: User, modeld: Any
+) -> None:
+    model = with_a_step(FunctionTransformer(np.nan_to_num))
+    frame = trained.people()[["age", "income", "repaid"]]
+    registered = create_model(author)
+    version = upload(author, model, model=registered, reference=add_data(author, registered, "repaid", frame))
+    with runners.fresh(version) as runner, pytest.raises(runners.ModelError) as error:
+        assert runner.facts
+    assert error.value.code == "not_admitted"
+
+    admissions.admit(version, names=["numpy.nan_to_num"], comment="Only fills gaps.", actor=approver)
+    results = finish(version)
+
+    assert version.state == State.CHECKED, {name: each.detail for name, each in results.items()}
+    assert (
+        "1 of the" in results["inventory"].detail and "admitted by an approver" in results["inventory"].detail
+    )
+    table = pa.table({"age": [33], "income": [1000.0]})
+    assert runners.predict(version, table).labels == model.predict(table.to_pandas()).tolist()
+
+
+@pytest.mark.parametrize("form", ["pickle", "skops"])
+def test_a_package_that_is_not_here_is_named(author: User, approver: User, modeld: Any, form: str) -> None:
+    """As a file of LightGBM is, where LightGBM is not installed."""
+    data = {
+        "pickle": lambda: pickle.dumps(trained.logistic(), protocol=2),
+        "skops": lambda: skops.io.dumps(trained.logistic()),
+    }[form]()
+    if form == "pickle":
+        data = data.replace(b"csklearn.linear_model._logistic\n", b"cnot_a_package.sub\n")
+    else:
+        data = renamed(data, "sklearn.linear_model._logistic", "not_a_package.sub")
+    version = admitted(author, approver, data)
+
+    results = finish(version)
+
+    assert version.admitted == ["not_a_package.sub.LogisticRegression"]
+    assert (version.state, results["load"].status) == (State.CHECKS_FAILED, "failed")
+    assert "the package “not_a_package”, which is not installed here" in results["load"].detail
+
+
+def renamed(data: bytes, old: str, new: str) -> bytes:
+    """A skops file whose schema names another module."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(out, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            target.writestr(
+                name, content.replace(old.encode(), new.encode()) if name == "schema.json" else content
+            )
+    return out.getvalue()

@@ -100,6 +100,8 @@ PAGES: dict[tuple[str, str], str] = {
     ("version-check", "POST"): "302 404 403 302 403 403 403 403 403",
     ("version-request", "GET"): "302 404 403 200 403 403 403 403 403",
     ("version-request", "POST"): "302 404 403 200 403 403 403 403 403",
+    ("version-review", "GET"): "302 405 405 405 405 405 405 405 405",
+    ("version-review", "POST"): "302 404 403 403 302 403 403 403 403",
     ("version-retire", "GET"): "302 405 405 405 405 405 405 405 405",
     ("version-retire", "POST"): "302 404 403 302 403 302 403 403 403",
     ("version-download", "GET"): "302 404 403 200 200 403 200 403 403",

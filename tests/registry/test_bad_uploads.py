@@ -1,6 +1,7 @@
 """Files that must not be kept: one clear sentence each, nothing stored, and nothing of theirs runs in our processes."""
 
 import ast
+import hashlib
 import io
 import subprocess
 import sys
@@ -83,8 +84,11 @@ def test_the_refusal_of_a_dangerous_file_can_be_audited(
     audit.record_refusal(Action.VERSION_UPLOADED, target=model, actor=author, error=refusal)
 
     event = AuditEvent.objects.get(result="refused")
+    data = hostile.corpus(tmp_path / "canary")["system"]
     assert event.details["code"] == "dangerous_file"
-    assert "system" in event.details["message"]
+    assert event.details["sha256"] == hashlib.sha256(data).hexdigest()
+    assert event.details["names"] == ["posix.system"]
+    assert event.details["size"] == len(data)
 
 
 #: Functions that run what a file says. `inference/runner/` alone may use them.

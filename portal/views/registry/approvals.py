@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 from portal.forms.registry import DecisionForm
 from portal.views.acts import Verb, attempt, problems
 from portal.views.gates import get_request, person
+from portal.views.registry.reviews import waiting_for_review
 from portal.views.registry.versions import metrics_of
 from registry import permissions
 from registry.actions import approvals
@@ -32,7 +33,10 @@ def approval_list(request: HttpRequest) -> HttpResponse:
     visible = ReleaseRequest.objects.visible_to(user).with_context()
     waiting = list(visible.waiting().order_by("requested_at"))
     for_me = [one for one in waiting if permissions.can_decide(user, one)]
+    reviews = waiting_for_review(user)
     context = {
+        "reviews_for_me": [version for version in reviews if permissions.can_admit(user, version)],
+        "other_reviews": [version for version in reviews if not permissions.can_admit(user, version)],
         "for_me": for_me,
         "others": [one for one in waiting if one not in for_me],
         "decided": visible.exclude(state=ReleaseRequest.State.WAITING).order_by(

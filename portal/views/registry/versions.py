@@ -11,6 +11,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from portal.forms.registry import (
+    AdmissionForm,
     PapersForm,
     ReasonForm,
     RequestForm,
@@ -27,6 +28,7 @@ from portal.views.gates import get_model, get_version, person
 from portal.views.model_page import model_page
 from portal.views.registry import states
 from portal.views.registry.models import keep_data
+from portal.views.registry.reviews import decide, review_of
 from registry import artifacts, audit, permissions
 from registry.actions import approvals, catalog
 from registry.audit import Action
@@ -105,7 +107,9 @@ def version_checks(request: HttpRequest, slug: str, number: int) -> HttpResponse
     return response
 
 
-def _version_context(request: HttpRequest, version: ModelVersion) -> dict[str, Any]:
+def _version_context(
+    request: HttpRequest, version: ModelVersion, form: AdmissionForm | None = None
+) -> dict[str, Any]:
     user = person(request)
     word = states.word_of(version)
     names = sorted({*version.declared_metrics, *metrics_of(version)})
@@ -137,9 +141,32 @@ def _version_context(request: HttpRequest, version: ModelVersion) -> dict[str, A
         "can_retire": permissions.can_retire(user, version) and word not in ("serving", "serving_elsewhere"),
         "can_download": permissions.can_download(user, version),
         "can_upload": permissions.can_upload(user, version.model),
+        "review": review_of(version, user, form),
         "can_edit": version.is_editable and permissions.can_edit_draft(user, version),
         "reason_form": ReasonForm(),
     }
+
+
+@require_POST
+def version_review(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """Admit the unknown names of a file, or refuse it."""
+    version = get_version(request, slug, number)
+    form = AdmissionForm(request.POST)
+    done = decide(request, version, form)
+    if done is None and version.state == ModelVersion.State.NEEDS_REVIEW:
+        context = _version_context(request, version, form)
+        return render(request, "registry/version_detail.html", context, status=422)
+    if done is None:  # somebody else was faster
+        messages.error(request, problems(form))
+    elif "refuse" in request.POST:
+        messages.success(
+            request, _("%(version)s is refused; nothing of it was loaded.") % {"version": version}
+        )
+    else:
+        messages.success(
+            request, _("Admitted for %(version)s. Its checks have started.") % {"version": version}
+        )
+    return redirect(version)
 
 
 def history_of(version: ModelVersion) -> list[AuditEvent]:

@@ -3,7 +3,6 @@
 from django.db import transaction
 from django.db.models import QuerySet
 from django.http import FileResponse
-from django.utils.translation import gettext as _
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import extend_schema
 from rest_framework.generics import ListAPIView
@@ -11,9 +10,9 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from registry import artifacts, audit, permissions
-from registry.actions import catalog
+from registry.actions import admissions, catalog
 from registry.api.base import Endpoint
-from registry.api.bodies import AdmitBody, ReasonBody, UploadQuery, VersionBody, VersionChanges
+from registry.api.bodies import AdmitBody, CommentBody, ReasonBody, UploadQuery, VersionBody, VersionChanges
 from registry.api.serializers import VersionSerializer
 from registry.audit import Action
 from registry.errors import Refused
@@ -24,7 +23,9 @@ class Versions(Endpoint):
     serializer_class = VersionSerializer
 
     def rows(self) -> QuerySet[ModelVersion]:
-        versions = ModelVersion.objects.select_related("model", "uploaded_by", "reference", "evaluation")
+        versions = ModelVersion.objects.select_related(
+            "model", "uploaded_by", "reference", "evaluation", "admission__decided_by"
+        )
         return versions.prefetch_related("checks").filter(model=self.get_model()).order_by("-number")
 
 
@@ -86,18 +87,28 @@ class VersionAdmit(Versions):
     key_action = "approve"
     attempts = {"POST": Action.VERSION_ADMITTED}
 
+    def is_worth_recording(self, error: Refused) -> bool:
+        return True  # an approver who names other things than the file needs is worth a line, too
+
     @extend_schema(request=AdmitBody, responses=VersionSerializer)
     def post(self, request: Request, slug: str, number: int) -> Response:
-        """Admit names that a file would import, where its version needs review."""
+        """Admit exactly the unknown names that this version's file needs; its checks start. Not by its uploader."""
         version = self.get_version()
-        self.read(AdmitBody)
-        permissions.require_role(permissions.has_role(self.actor, Role.APPROVER), Role.APPROVER)
-        raise Refused(
-            _("%(version)s is %(state)s: it waits for nobody to admit anything.")
-            % {"version": version, "state": version.get_state_display().lower()},
-            code="nothing_to_admit",
-            fix=_("Files that would import anything but plain estimators are refused at the upload."),
-        )
+        return self.answer(admissions.admit(version, **self.read(AdmitBody), actor=self.actor))
+
+
+class VersionRefuse(Versions):
+    key_action = "approve"
+    attempts = {"POST": Action.VERSION_NOT_ADMITTED}
+
+    def is_worth_recording(self, error: Refused) -> bool:
+        return True
+
+    @extend_schema(request=CommentBody, responses=VersionSerializer)
+    def post(self, request: Request, slug: str, number: int) -> Response:
+        """Keep out the unknown names that this version's file needs. The version ends here, unloaded."""
+        version = self.get_version()
+        return self.answer(admissions.refuse(version, **self.read(CommentBody), actor=self.actor))
 
 
 class VersionRetire(Versions):

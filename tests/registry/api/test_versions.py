@@ -194,7 +194,9 @@ def test_there_is_nothing_to_admit(approver: User, author: User, model: Register
     create_version(model=model)
 
     problem(
-        program(approver).post("/models/loans/versions/1/admit/", {"names": ["a.b"]}), 409, "nothing_to_admit"
+        program(approver).post("/models/loans/versions/1/admit/", {"names": ["a.b"], "comment": "Why not."}),
+        409,
+        "nothing_to_admit",
     )
 
 
