@@ -12,8 +12,8 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
+from inference import engines, log, runners
 from inference import ids as prediction_ids
-from inference import log, runners
 from inference.log import LoggedCall, LoggedRow
 from inference.ports import Label
 from inference.validation import Checked, RowWarning, validate_rows
@@ -165,7 +165,7 @@ def _answer(
     schema = release.version.schema_object
     checked = validate_rows(schema, rows, as_text=as_text)
     _require_valid(checked)
-    answer = runners.predict(release.version, checked.table)
+    answer = engines.predict(release.version, checked.table)
     predicted = _rows(schema, checked, answer, ids or prediction_ids.new_ids(len(rows)))
     latency = call.record(200, [_logged(row) for row in predicted])
     return Answer(

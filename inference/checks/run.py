@@ -88,7 +88,11 @@ def _try_all(case: steps.Case, lease: "Lease") -> None:
             blocked = blocked or name in steps.DECISIVE
     lease.renew()
     catalog.finish_checks(
-        case.version, passed=not case.failed, measured=case.measured, environment=_environment(case)
+        case.version,
+        passed=not case.failed,
+        measured=case.measured,
+        environment=_environment(case),
+        engine=case.engine,
     )
 
 

@@ -15,8 +15,9 @@ import pyarrow.compute as pc
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from inference.checks import fit, metrics, rows, sameness, versions
+from inference.checks import fit, forms, metrics, parity, rows, sameness, versions
 from inference.checks.outcome import Outcome, Problem, known
+from inference.models import VersionForm
 from inference.runners import Answer, Facts, FreshRunner
 from inference.validation import validate_columns
 from registry import artifacts, inspection, tables
@@ -42,6 +43,7 @@ class Case:
     singles: list[float] = field(default_factory=list)
     measured: dict[str, float] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
+    engine: str = "runner"
 
     @property
     def schema(self) -> Schema:
@@ -286,6 +288,33 @@ def check_expected(case: Case) -> Outcome:
     return Outcome(_("All %(count)d rows get the expected answers.") % {"count": count})
 
 
+def check_compiled(case: Case) -> Outcome:
+    """A form that answers alike takes over; for any other reason the runner goes on answering, which is no failure."""
+    VersionForm.objects.filter(version=case.version).delete()
+    try:
+        return _compiled(case)
+    except (forms.RunnerAnswers, parity.Differs) as reason:
+        return Outcome(_("The runner answers, because %(reason)s.") % {"reason": reason}, skipped=True)
+
+
+def _compiled(case: Case) -> Outcome:
+    if case.failed:
+        raise forms.RunnerAnswers(_("an earlier check failed"))
+    made = case.runner.compile(STEP_SECONDS)
+    form = forms.opened(made.form, made.reason, case.version)
+    report = parity.compare(
+        form,
+        lambda table: case.runner.predict(table, STEP_SECONDS),
+        case.schema,
+        forms.base(case.rows, case.schema),
+    )
+    forms.keep(case.version, known(made.form), form, report)
+    case.engine = forms.ENGINE
+    return Outcome(
+        _("Compiled: the portal answers by itself, exactly as the model does."), forms.told(report)
+    )
+
+
 STEPS: dict[str, Callable[[Case], Outcome]] = {
     "hash": check_hash,
     "format": check_format,
@@ -297,6 +326,7 @@ STEPS: dict[str, Callable[[Case], Outcome]] = {
     "latency": check_latency,
     "metrics": check_metrics,
     "expected": check_expected,
+    "compiled": check_compiled,
 }
 #: Without these the ones after them cannot be tried; the environment may still explain why.
 DECISIVE = frozenset({"hash", "format", "inventory", "load", "schema", "predict"})

@@ -1,7 +1,17 @@
 """The list of what running models leaves behind."""
 
 from inference.models.batches import BatchChunk, BatchJob
+from inference.models.forms import VersionForm, stored_form
 from inference.models.heartbeat import Heartbeat
 from inference.models.predictions import Feedback, LogSegment, Prediction
 
-__all__ = ["BatchChunk", "BatchJob", "Feedback", "Heartbeat", "LogSegment", "Prediction"]
+__all__ = [
+    "BatchChunk",
+    "BatchJob",
+    "Feedback",
+    "Heartbeat",
+    "LogSegment",
+    "Prediction",
+    "VersionForm",
+    "stored_form",
+]

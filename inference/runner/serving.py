@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from . import jail, limits, loading, scoring, together, wire
+from . import compiling, jail, limits, loading, scoring, together, wire
 
 MAX_ERROR = 2000
 
@@ -28,7 +28,7 @@ def run(control: socket.socket) -> None:
     while True:
         message, fds = wire.receive_with_fds(control)
         for fd in fds:
-            _open_conversation(socket.socket(fileno=fd), line, only=bool(message.get("only")))
+            _open_conversation(socket.socket(fileno=fd), scorer, line, only=bool(message.get("only")))
 
 
 def _prepare(order: dict[str, Any], fd: int) -> tuple[scoring.Scorer, dict[str, Any]]:
@@ -49,19 +49,24 @@ def _prepare(order: dict[str, Any], fd: int) -> tuple[scoring.Scorer, dict[str, 
     }
 
 
-def _open_conversation(sock: socket.socket, line: together.Line, *, only: bool) -> None:
+def _open_conversation(
+    sock: socket.socket, scorer: scoring.Scorer, line: together.Line, *, only: bool
+) -> None:
     try:
-        threading.Thread(target=_converse, args=(sock, line, only), daemon=True).start()
+        threading.Thread(target=_converse, args=(sock, scorer, line, only), daemon=True).start()
     except RuntimeError:  # no thread to be had: this client asks again, the others go on
         sock.close()
 
 
-def _converse(sock: socket.socket, line: together.Line, only: bool) -> None:
+def _converse(sock: socket.socket, scorer: scoring.Scorer, line: together.Line, only: bool) -> None:
     """Answer one client."""
     try:
         while True:
             request = wire.receive(sock, wire.MAX_REQUEST)
-            wire.send(sock, _reply(sock, line, request))
+            if only and "compile" in request:
+                wire.send(sock, _compiled(scorer, request["compile"]))
+            else:
+                wire.send(sock, _reply(sock, line, request))
     except (OSError, ValueError):
         sock.close()
         if only:
@@ -86,6 +91,21 @@ def _score(scorer: scoring.Scorer, tables: Sequence[pa.Table]) -> list[dict[str,
 
 def _failure(error: BaseException) -> dict[str, Any]:
     return {"ok": False, "code": _code(error), "error": _text(error), "warnings": scoring.notes.take()}
+
+
+def _compiled(scorer: scoring.Scorer, columns: list[list[str]]) -> dict[str, Any]:
+    """The model's compiled form for rows with these columns, or why there is none. Nobody else asks meanwhile."""
+    started = time.perf_counter()
+    try:
+        reply: dict[str, Any] = {
+            "ok": True,
+            "form": compiling.compile_form(scorer, [(name, kind) for name, kind in columns]),
+        }
+    except compiling.NotCompiled as reason:
+        reply = {"ok": True, "reason": str(reason)[:MAX_ERROR]}
+    except Exception as error:  # attributes of a model may be anything
+        reply = _failure(error)
+    return {**reply, "seconds": time.perf_counter() - started}
 
 
 def _code(error: BaseException) -> str:

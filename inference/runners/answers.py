@@ -109,6 +109,15 @@ class Answer:
         return None if self.indices is None else [self.classes[index] for index in self.indices.tolist()]
 
 
+@dataclass(frozen=True)
+class Compiled:
+    """A model's compiled form as its runner made it, or the sentence that says why there is none."""
+
+    form: bytes | None
+    reason: str = ""
+    seconds: float = 0.0
+
+
 # --- rows out ---
 
 
@@ -170,13 +179,25 @@ def read_answer(reply: dict[str, Any], facts: Facts, rows: int, positive: Label 
         facts.classes,
         indices,
         probabilities,
-        _positive(probabilities, facts.classes, positive),
+        positive_column(probabilities, facts.classes, positive),
         seconds,
         warnings,
     )
 
 
-def _positive(
+def read_compiled(reply: dict[str, Any]) -> Compiled:
+    seconds = claims.seconds(reply.get("seconds"))
+    if reply.get("ok") is not True:
+        return Compiled(None, claims.text(reply.get("error")), seconds)
+    form = reply.get("form")
+    if form is None:
+        return Compiled(None, claims.text(reply.get("reason")), seconds)
+    if not isinstance(form, bytes):
+        raise wire.BadFrame("compiled form")
+    return Compiled(form, "", seconds)
+
+
+def positive_column(
     probabilities: npt.NDArray[Any] | None, classes: Sequence[Label], positive: Label | None
 ) -> npt.NDArray[Any] | None:
     """The positive class's column, when there are two classes; the second one where the schema names none."""

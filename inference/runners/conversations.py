@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from inference.modeld import address
-from inference.runner import wire
+from inference.runner import forms, wire
 from inference.runners import claims, errors
-from inference.runners.answers import Answer, Facts, RunnerSpec, pack, read_answer
+from inference.runners.answers import Answer, Compiled, Facts, RunnerSpec, pack, read_answer, read_compiled
 from inference.runners.errors import ModelError
 
 R = TypeVar("R")
@@ -70,17 +70,24 @@ class Conversation:
         `alone`: share the model's call with no other request.
         """
         limit = REPLY_OVERHEAD + table.num_rows * 8 * (len(self.facts.classes) + 2)
-        rows = pack(table, spec.columns)
+        reply = self._exchange({"rows": pack(table, spec.columns), "alone": alone}, limit, seconds)
+        return read_answer(reply, self.facts, table.num_rows, spec.positive)
+
+    def compile(self, spec: RunnerSpec, seconds: float) -> Compiled:
+        """The model's compiled form: bytes to be distrusted like everything that a runner says."""
+        message = {"compile": [list(column) for column in spec.columns]}
+        return read_compiled(self._exchange(message, REPLY_OVERHEAD + forms.MAX_FORM, seconds))
+
+    def _exchange(self, message: dict[str, Any], limit: int, seconds: float) -> dict[str, Any]:
         self.sharers, self.moved = 0, False
         deadline = wire.Deadline(seconds)
         try:
-            wire.send(self.connection, {"rows": rows, "alone": alone}, deadline=deadline)
-            reply = self._reply(limit, seconds, deadline)
+            wire.send(self.connection, message, deadline=deadline)
+            return self._reply(limit, seconds, deadline)
         except TimeoutError:
             raise
         except OSError as error:
             raise _Died from error
-        return read_answer(reply, self.facts, table.num_rows, spec.positive)
 
     def _reply(self, limit: int, seconds: float, deadline: wire.Deadline) -> dict[str, Any]:
         beginnings = 0
@@ -289,10 +296,16 @@ class FreshRunner:
         return self._open().facts
 
     def predict(self, table: pa.Table, deadline: float = 120.0) -> Answer:
+        return self._ask(lambda conversation: conversation.ask(self.spec, table, deadline), deadline)
+
+    def compile(self, deadline: float = 120.0) -> Compiled:
+        return self._ask(lambda conversation: conversation.compile(self.spec, deadline), deadline)
+
+    def _ask(self, question: Callable[[Conversation], R], deadline: float) -> R:
         for attempt in (1, 2):
             conversation = self._open()
             try:
-                return conversation.ask(self.spec, table, deadline)
+                return question(conversation)
             except _Died:
                 self.close()
                 if attempt == 2:

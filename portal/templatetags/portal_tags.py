@@ -394,6 +394,7 @@ _CHECKS = {
     "latency": lazy("It answers in time"),
     "metrics": lazy("Metrics measured again"),
     "expected": lazy("It answers as its author expected"),
+    "compiled": lazy("It is compiled, and answers the same"),
     "examples": lazy("The examples work"),
 }
 

@@ -415,7 +415,12 @@ def _hold_for_review(version: ModelVersion, actor: Any) -> ModelVersion:
 
 @transaction.atomic
 def finish_checks(
-    version: ModelVersion, *, passed: bool, measured: dict[str, Any], environment: dict[str, Any]
+    version: ModelVersion,
+    *,
+    passed: bool,
+    measured: dict[str, Any],
+    environment: dict[str, Any],
+    engine: str = "runner",
 ) -> bool:
     """What the checks found, once; False when somebody else has finished them before."""
     new = State.CHECKED if passed else State.CHECKS_FAILED
@@ -424,6 +429,7 @@ def finish_checks(
         new=new,
         measured_metrics=audit.plain(measured),
         environment=audit.plain(environment),
+        engine=engine,
     )
     if not moved:
         return False
@@ -431,7 +437,11 @@ def finish_checks(
     failed = list(version.checks.filter(status=CheckResult.Status.FAILED).values_list("name", flat=True))
     action = Action.VERSION_CHECKED if passed else Action.VERSION_CHECKS_FAILED
     audit.record(
-        action, target=version, actor=None, after={"state": new, "measured": measured}, failed=failed
+        action,
+        target=version,
+        actor=None,
+        after={"state": new, "measured": measured, "engine": engine},
+        failed=failed,
     )
     transaction.on_commit(
         partial(signals.version_checked.send, sender=ModelVersion, version_id=version.pk, passed=passed)

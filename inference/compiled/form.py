@@ -1,0 +1,127 @@
+"""A compiled form, opened: rows or a table in, the answers of scikit-learn out, without scikit-learn."""
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from inference.compiled import linear, nodes, sources
+from inference.compiled.container import MAX_TEXT, Array, BadForm, Parts
+from inference.compiled.links import Computed
+from inference.compiled.reading import Reader
+from inference.runners.answers import Answer, positive_column
+from registry.schema import Label
+
+MAX_INPUTS = 10_000
+MAX_CLASSES = 10_000
+#: Numbers that are at hand at once; more rows are answered one part after the other.
+CELLS_AT_ONCE = 4_000_000
+
+
+class Model(Protocol):
+    """The last step: the encoded matrix in; places of classes, probabilities, values out."""
+
+    def compute(self, matrix: Array) -> Computed: ...
+
+
+class CompiledForm:
+    """What answers for one version. Safe for many threads: nothing in it changes."""
+
+    def __init__(self, data: bytes, positive: Label | None = None) -> None:
+        """Raises BadForm unless every number in `data` is what a form may have."""
+        parts = Parts(data)
+        self.inputs = _inputs(parts.plan.get("inputs"))
+        self.made_with = parts.made_with
+        reader = Reader(parts, self.inputs)
+        nodes.read_nodes(reader, parts.plan.get("nodes"))
+        claim = parts.plan.get("model")
+        if not isinstance(claim, dict) or claim.get("accepts") not in ("finite", "nan", "any"):
+            raise BadForm("model")
+        self.classes: tuple[Label, ...] = _classes(claim.get("classes"))
+        self.has_probabilities = claim.get("probabilities") is True and bool(self.classes)
+        self._accepts: str = claim["accepts"]
+        self._of = reader.before(claim.get("of"))
+        self._steps = [(place, reader.steps[place]) for place in reader.needed_for(self._of)]
+        self._kept = len(reader.steps)
+        self.kind: str = str(claim.get("kind"))
+        self._model: Model = _model(parts, claim, reader.widths[self._of], len(self.classes))
+        self._rows_at_once = max(1, CELLS_AT_ONCE // max(sum(reader.widths), 1))
+        self._positive = positive
+
+    def answer_rows(self, rows: Sequence[Mapping[str, Any]]) -> Answer:
+        """Answer validated rows; Declined where scikit-learn would refuse one of them."""
+        return self._answer(sources.Rows(rows), lambda at, to: sources.Rows(rows[at:to]))
+
+    def answer_table(self, table: pa.Table) -> Answer:
+        """Answer a validated table in the schema's types; Declined as above."""
+        return self._answer(sources.Columns(table), lambda at, to: sources.Columns(table.slice(at, to - at)))
+
+    def boundaries(self) -> dict[str, list[float]]:
+        """Raw values of inputs on whose two sides answers may differ."""
+        return {}
+
+    def _answer(self, whole: sources.Source, cut: Any) -> Answer:
+        started = time.perf_counter()
+        if whole.count <= self._rows_at_once:
+            found = self._compute(whole)
+        else:
+            ends = range(0, whole.count, self._rows_at_once)
+            found = _joined([self._compute(cut(at, at + self._rows_at_once)) for at in ends])
+        return self._told(found, time.perf_counter() - started)
+
+    def _compute(self, source: sources.Source) -> Computed:
+        done: list[Any] = [None] * self._kept
+        with np.errstate(all="ignore"):
+            for place, step in self._steps:
+                done[place] = step(source, done)
+            matrix = done[self._of]
+            nodes.require(matrix, self._accepts)
+            return self._model.compute(matrix)
+
+    def _told(self, found: Computed, seconds: float) -> Answer:
+        chosen, probabilities, values = found
+        if not self.classes:
+            return Answer((), None, None, values, seconds)
+        if not self.has_probabilities:
+            probabilities = None
+        value = positive_column(probabilities, self.classes, self._positive)
+        return Answer(self.classes, chosen, probabilities, value, seconds)
+
+
+def _inputs(claim: object) -> list[tuple[str, str]]:
+    if not isinstance(claim, list) or len(claim) > MAX_INPUTS:
+        raise BadForm("inputs")
+    found = []
+    for each in claim:
+        if not isinstance(each, list) or len(each) != 2 or each[1] not in ("number", "text"):
+            raise BadForm("inputs")
+        if not isinstance(each[0], str) or len(each[0]) > MAX_TEXT:
+            raise BadForm("inputs")
+        found.append((each[0], each[1]))
+    return found
+
+
+def _classes(claim: object) -> tuple[Label, ...]:
+    if claim is None:
+        return ()
+    if not isinstance(claim, list) or not 2 <= len(claim) <= MAX_CLASSES:
+        raise BadForm("classes")
+    if not all(type(label) in (str, int, bool, float) and len(str(label)) <= MAX_TEXT for label in claim):
+        raise BadForm("classes")
+    return tuple(claim)
+
+
+def _model(parts: Parts, claim: dict[str, Any], width: int, classes: int) -> Model:
+    if claim.get("kind") == "linear":
+        return linear.Linear(parts, claim, width, classes)
+    raise BadForm("kind of model")
+
+
+def _joined(found: list[Computed]) -> Computed:
+    def one(place: int) -> Array | None:
+        parts = [each[place] for each in found]
+        return None if parts[0] is None else np.concatenate([part for part in parts if part is not None])
+
+    return one(0), one(1), one(2)

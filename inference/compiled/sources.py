@@ -1,0 +1,103 @@
+"""Where values come from: rows as mappings (one or few), or columns of an Arrow table (many).
+
+Both give the same numbers and the same codes; only the way there differs.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from inference.compiled.errors import Declined
+
+Array = npt.NDArray[Any]
+Row = Mapping[str, Any]
+
+
+class Words:
+    """Known words and their codes 0 … n - 1; nothing is n, whatever else n + 1."""
+
+    def __init__(self, known: Sequence[str], fill: str | None) -> None:
+        self.count = len(known)
+        self.codes: dict[str | None, int] = {word: code for code, word in enumerate(known)}
+        self.unseen = self.count + 1
+        self.nothing = self.count if fill is None else self.codes.get(fill, self.unseen)
+        self.codes[None] = self.nothing
+        self.values = pa.array(known, pa.string())
+
+
+class Source(Protocol):
+    count: int
+
+    def numbers(self, names: Sequence[str]) -> Array: ...
+    def codes(self, name: str, words: Words) -> Array: ...
+    def absent(self, name: str) -> Array: ...
+
+
+class Rows:
+    """Validated rows; a name that a row lacks is missing in it."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        self.count = len(rows)
+        self._gets = [row.get for row in rows]
+
+    def numbers(self, names: Sequence[str]) -> Array:
+        try:
+            return np.array([[get(name) for name in names] for get in self._gets], np.float64)
+        except (TypeError, ValueError, OverflowError):
+            raise Declined from None
+
+    def codes(self, name: str, words: Words) -> Array:
+        find, unseen = words.codes.get, words.unseen
+        return np.array([find(get(name), unseen) for get in self._gets], np.int64)
+
+    def absent(self, name: str) -> Array:
+        return np.array([get(name) is None for get in self._gets], np.float64)
+
+
+class Columns:
+    """A table with the schema's columns and types, null where nothing is."""
+
+    def __init__(self, table: pa.Table) -> None:
+        self.count = table.num_rows
+        self._table = table
+        self._names = frozenset(table.column_names)
+
+    def numbers(self, names: Sequence[str]) -> Array:
+        matrix = np.empty((self.count, len(names)))
+        for place, name in enumerate(names):
+            matrix[:, place] = self._number(name)
+        return matrix
+
+    def _number(self, name: str) -> Any:
+        if name not in self._names:
+            return np.nan
+        column = self._table.column(name)
+        try:
+            return column.cast(pa.float64(), safe=False).to_numpy()
+        except pa.ArrowException:
+            raise Declined from None
+
+    def codes(self, name: str, words: Words) -> Array:
+        if name not in self._names:
+            return np.full(self.count, words.nothing)
+        column = self._text(name)
+        found: Array = pc.fill_null(pc.index_in(column, words.values), words.unseen).to_numpy()
+        found = found.astype(np.int64)
+        if column.null_count:
+            found[column.is_null().to_numpy()] = words.nothing
+        return found
+
+    def absent(self, name: str) -> Array:
+        if name not in self._names:
+            return np.ones(self.count)
+        return np.asarray(self._table.column(name).is_null().to_numpy(), np.float64)
+
+    def _text(self, name: str) -> Any:
+        column = self._table.column(name)
+        if pa.types.is_dictionary(column.type):
+            column = column.cast(column.type.value_type)
+        return column if column.type == pa.string() else column.cast(pa.string())

@@ -1,0 +1,81 @@
+"""A version's compiled form, opened once per process and kept.
+
+A form whose file is missing, altered or unreadable is not used: the runner answers, which is exact, and the log says
+so once a minute for as long as it lasts.
+"""
+
+import hashlib
+import threading
+import time
+from collections import OrderedDict
+
+import structlog
+
+from inference.compiled.container import BadForm
+from inference.compiled.form import CompiledForm
+from inference.models import stored_form
+from registry import artifacts
+from registry.errors import Refused
+from registry.models import ModelVersion
+from registry.schema import Label
+
+logger = structlog.get_logger(__name__)
+
+COMPILED = "compiled"
+KEPT = 32
+TRY_AGAIN_SECONDS = 60.0
+
+Key = tuple[str, type | None, Label | None]
+
+
+def form_of(version: ModelVersion) -> CompiledForm | None:
+    """What answers for this version in this process; None where the runner does."""
+    if version.engine != COMPILED:
+        return None
+    stored = stored_form(version)
+    if stored is None:
+        return None
+    return _forms.get(stored.sha256, (version.schema.get("target") or {}).get("positive"))
+
+
+class _Forms:
+    """Opened forms, the ones used last; one thread opens, the others wait for it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._open: OrderedDict[Key, CompiledForm] = OrderedDict()
+        self._failed: dict[Key, float] = {}
+
+    def get(self, sha256: str, positive: Label | None) -> CompiledForm | None:
+        key = (sha256, type(positive), positive)  # 1 and True are two classes
+        with self._lock:
+            known = self._open.get(key)
+            if known is not None:
+                self._open.move_to_end(key)
+                return known
+            if time.monotonic() < self._failed.get(key, 0.0):
+                return None
+            return self._add(key)
+
+    def _add(self, key: Key) -> CompiledForm | None:
+        try:
+            form = CompiledForm(_verified(key[0]), key[2])
+        except (BadForm, OSError, Refused) as error:
+            logger.error("compiled_form_unusable", sha256=key[0], error=f"{type(error).__name__}: {error}")
+            self._failed[key] = time.monotonic() + TRY_AGAIN_SECONDS
+            return None
+        self._open[key] = form
+        self._failed.pop(key, None)
+        while len(self._open) > KEPT:
+            self._open.popitem(last=False)
+        return form
+
+
+def _verified(sha256: str) -> bytes:
+    data = artifacts.local_path(sha256).read_bytes()
+    if hashlib.sha256(data).hexdigest() != sha256:
+        raise BadForm("the stored bytes are not the ones that were checked")
+    return data
+
+
+_forms = _Forms()

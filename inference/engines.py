@@ -1,0 +1,71 @@
+"""What answers for a version: its compiled form in this process, or the model runner. The answers are the same.
+
+A form that declines rows (scikit-learn would refuse them) hands them to the runner, whose refusal is the answer.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import pyarrow as pa
+
+from inference import compiled, runners
+from inference.compiled import CompiledForm, Declined
+from inference.models import stored_form
+from inference.runners import Answer, FreshRunner
+from inference.validation import trusted_table
+from registry.models import ModelVersion
+
+
+def predict_rows(version: ModelVersion, rows: Sequence[Mapping[str, Any]]) -> Answer:
+    """Answer validated rows, all or none. Raises ModelError, ModelTimeout or ModelUnavailable."""
+    form = choose(version, len(rows))
+    if form is not None:
+        try:
+            return form.answer_rows(rows)
+        except Declined:
+            pass
+    return runners.predict(version, trusted_table(version.schema_object, rows))
+
+
+def predict(version: ModelVersion, table: pa.Table, deadline: float | None = None) -> Answer:
+    """Answer a validated table, all rows or none. Raises as above."""
+    form = choose(version, table.num_rows)
+    if form is not None:
+        try:
+            return form.answer_table(table)
+        except Declined:
+            pass
+    return runners.predict(version, table, deadline)
+
+
+class FreshEngine:
+    """What answers for one job: the version's form, else a runner that nobody else speaks to, started when needed."""
+
+    def __init__(self, version: ModelVersion, runner: FreshRunner) -> None:
+        self._version = version
+        self._runner = runner
+
+    def predict(self, table: pa.Table) -> Answer:
+        form = choose(self._version, table.num_rows)
+        if form is not None:
+            try:
+                return form.answer_table(table)
+            except Declined:
+                pass
+        return self._runner.predict(table)
+
+
+@contextmanager
+def fresh(version: ModelVersion) -> Iterator[FreshEngine]:
+    with runners.fresh(version) as runner:
+        yield FreshEngine(version, runner)
+
+
+def choose(version: ModelVersion, rows: int) -> CompiledForm | None:
+    """The form, unless so many rows are faster in the runner: that was measured when the form was accepted."""
+    form, stored = compiled.form_of(version), stored_form(version)
+    if form is None or stored is None:
+        return None
+    limit = stored.runner_from
+    return form if limit is None or rows < limit else None

@@ -1,0 +1,26 @@
+"""The last step of a pipeline: which kind of model it becomes."""
+
+from typing import Any
+
+from .. import scoring
+from . import linear
+from .plan import Column, NotCompiled, Plan
+
+SEARCHES = frozenset({"GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"})
+
+
+def compile_estimator(
+    plan: Plan, estimator: Any, columns: list[Column], scorer: scoring.Scorer
+) -> dict[str, Any]:
+    """The model part of the plan: what is computed from the encoded matrix, and what the answers mean."""
+    name = type(estimator).__name__
+    try:
+        node = plan.matrix(columns)
+        if linear.knows(estimator):
+            model = linear.compile_linear(plan, estimator)
+        else:
+            raise NotCompiled("it has no compiled form")
+    except NotCompiled as error:
+        raise NotCompiled(f"the estimator {name}: {error}") from None
+    classes = None if scorer.classes is None else [scoring.plain(value) for value in scorer.classes]
+    return model | {"of": node, "classes": classes, "probabilities": scorer.has_probabilities}
