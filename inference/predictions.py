@@ -12,12 +12,12 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from inference import engines, log, runners
+from inference import engines, log, runners, served
 from inference import ids as prediction_ids
 from inference.log import LoggedCall, LoggedRow
 from inference.ports import Label
-from inference.validation import Checked, RowWarning, validate_rows
-from registry import gate, permissions
+from inference.validation import Checked, RowWarning
+from registry import permissions
 from registry.errors import FieldError, Invalid, Refused, Unavailable
 from registry.models import PRODUCTION, ApiKey, RegisteredModel, Release
 from registry.schema import Schema, Target
@@ -136,7 +136,7 @@ def predict(
     `as_text`: the values come from a form. `ids`: the ids to answer under, so that a form sent twice is one answer.
     """
     permissions.require(
-        permissions.can_predict(actor, model), _("You may not predict with “%(model)s”.") % {"model": model}
+        served.may_predict(actor, model), _("You may not predict with “%(model)s”.") % {"model": model}
     )
     call = _Call(
         model=model,
@@ -159,14 +159,13 @@ def predict(
 def _answer(
     call: _Call, rows: Sequence[Any], version_number: int | None, as_text: bool, ids: Sequence[str]
 ) -> Answer:
-    release = gate.answering_release(call.model, call.environment, version_number)
-    call.release = release
+    here = served.answering(call.model, call.environment, version_number)
+    release = call.release = here.release
     _require_count(len(rows))
-    schema = release.version.schema_object
-    checked = validate_rows(schema, rows, as_text=as_text)
+    checked = here.judge.judge(rows, as_text=as_text)
     _require_valid(checked)
-    answer = engines.predict(release.version, checked.table)
-    predicted = _rows(schema, checked, answer, ids or prediction_ids.new_ids(len(rows)))
+    answer = engines.predict_rows(release.version, checked.rows())
+    predicted = _rows(here.schema, checked, answer, ids or prediction_ids.new_ids(len(rows)))
     latency = call.record(200, [_logged(row) for row in predicted])
     return Answer(
         model=call.model.slug,

@@ -35,7 +35,7 @@ class KeyAuthentication(authentication.BaseAuthentication):
             raise AuthenticationFailed(_("This key is not known."), code="unknown_key")
         audit.extend_context(key_prefix=key.prefix)
         _require_usable(key)
-        _note_use(key)
+        note_use(key)
         return key.user, key
 
     def authenticate_header(self, request: Request) -> str:
@@ -87,8 +87,10 @@ def _record_use_of_ended_key(key: ApiKey, state: str, message: str) -> None:
         audit.record_refusal(Action.KEY_USED, target=key, actor=key.user, error=error)
 
 
-def _note_use(key: ApiKey) -> None:
+def note_use(key: ApiKey) -> None:
+    """When a key was last used, to the minute: no write for every call."""
     now = timezone.now()
     if key.last_used_at is None or key.last_used_at < now - USED_EVERY:
         stale = Q(last_used_at=None) | Q(last_used_at__lt=now - USED_EVERY)
         ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+        key.last_used_at = now

@@ -65,9 +65,12 @@ def key_of(request: Request) -> ApiKey | None:
 
 
 def visible_models(request: Request) -> QuerySet[RegisteredModel]:
+    return models_for(request.user, key_of(request))
+
+
+def models_for(user: Any, key: ApiKey | None) -> QuerySet[RegisteredModel]:
     """The models that this person may see and that this key is for; everything else does not exist."""
-    models = RegisteredModel.objects.visible_to(request.user)
-    key = key_of(request)
+    models = RegisteredModel.objects.visible_to(user)
     if key is not None and not key.all_models:
         return models.filter(pk__in=key.only_models.values("pk"))
     return models

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from django.core.cache import cache
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
@@ -10,6 +9,8 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from inference import comparing, feedback, predictions, records
+from inference.api import refusals
+from inference.api.rendering import AnswerRenderer
 from inference.api.serializers import (
     AnswerSerializer,
     CompareQuery,
@@ -28,14 +29,13 @@ from registry.audit import Action
 from registry.errors import Refused
 from registry.models import ModelVersion, RegisteredModel
 
-REFUSED_AGAIN = 60  # seconds in which the same refusal of a prediction is one event
-
 
 class Predict(Endpoint):
     key_action = "predict"
     attempts = {"POST": Action.PREDICTION_MADE}
     is_idempotent = False
     is_throttled = False
+    renderer_classes = [AnswerRenderer]
     serializer_class = AnswerSerializer
 
     @extend_schema(request=PredictBody, responses=AnswerSerializer)
@@ -56,12 +56,8 @@ class Predict(Endpoint):
         return Response(answer.to_json())
 
     def is_worth_recording(self, error: Refused) -> bool:
-        """Who may not, and what may not answer: once a minute, for a program asks many times a second."""
-        if error.status not in (403, 409) and error.code != "nothing_serving":
-            return False
-        subject = self.subject.pk if self.subject else 0
-        seen = f"predict-refused-{self.actor.pk}-{subject}-{error.code}"
-        return cache.add(seen, True, timeout=REFUSED_AGAIN)
+        model = self.subject if isinstance(self.subject, RegisteredModel) else None
+        return refusals.is_worth_recording(error, actor=self.actor, model=model)
 
 
 class PredictionDetail(Endpoint):
