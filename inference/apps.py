@@ -7,11 +7,12 @@ class InferenceConfig(AppConfig):
     name = "inference"
 
     def ready(self) -> None:
-        from inference import checks, keeping
+        from inference import checks, keeping, receivers  # noqa: F401 - receivers connect themselves
         from inference.batches import rows
-        from inference.checks import tasks  # noqa: F401 - so that every worker knows the task
+        from inference.checks import gates, tasks  # noqa: F401 - so that every worker knows the tasks
         from registry import ports, signals
 
         ports.checks.fill(checks.start)
+        ports.gates.fill(gates.results, gates.start)
         rows.register()
         signals.serving_changed.connect(keeping.warm_up, dispatch_uid="inference.keeping.warm_up")

@@ -1,6 +1,7 @@
 """What the registry must ask of the apps above, without knowing them: they fill these in `AppConfig.ready`."""
 
 from collections.abc import Callable
+from typing import Any
 
 
 class ChecksPort:
@@ -44,5 +45,28 @@ class ReplayPort:
         self._replay(version_id)
 
 
+class GatesPort:
+    """The quality gates of a version, as they were judged against what serves in an environment."""
+
+    def __init__(self) -> None:
+        self._results: Callable[[Any, str], list[dict[str, Any]]] | None = None
+        self._start: Callable[[int], None] | None = None
+
+    def fill(self, results: Callable[[Any, str], list[dict[str, Any]]], start: Callable[[int], None]) -> None:
+        self._results, self._start = results, start
+
+    def results(self, version: Any, environment: str) -> list[dict[str, Any]]:
+        """One entry for each gate, with `passed` and `words`; Refused `gates_pending` while they are being judged."""
+        if self._results is None:
+            raise RuntimeError("nobody filled registry.ports.gates; is `inference` in INSTALLED_APPS?")
+        return self._results(version, environment)
+
+    def start(self, model_id: int) -> None:
+        """Judge again what was judged under another policy or against another version."""
+        if self._start is not None:
+            self._start(model_id)
+
+
 checks = ChecksPort()
+gates = GatesPort()
 replay = ReplayPort()

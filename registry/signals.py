@@ -8,5 +8,6 @@ version_uploaded = Signal()  # version_id
 version_checked = Signal()  # version_id, passed
 version_quarantined = Signal()  # version_id, reason
 quarantine_lifted = Signal()  # version_id
+request_made = Signal()  # request_id
 request_decided = Signal()  # request_id
 serving_changed = Signal()  # release_id

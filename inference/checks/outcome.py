@@ -1,8 +1,8 @@
 """How a check ends: with an Outcome, or with a Problem that somebody can solve."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from django.utils.translation import gettext as _
 
@@ -15,9 +15,10 @@ T = TypeVar("T")
 class Problem(Exception):
     """A check that failed: one sentence for the person who uploaded, and what they can do."""
 
-    def __init__(self, detail: str, *log: str) -> None:
+    def __init__(self, detail: str, *log: str, figures: Mapping[str, Any] | None = None) -> None:
         super().__init__(detail)
         self.log = log
+        self.figures = figures or {}
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Outcome:
     detail: str
     log: Sequence[str] = ()
     skipped: bool = False
+    figures: Mapping[str, Any] = field(default_factory=dict)
 
 
 def known(value: T | None) -> T:

@@ -3,8 +3,8 @@
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from inference.validation import validate_columns
 from registry.schema import Field, Schema
@@ -12,9 +12,12 @@ from registry.schema import Field, Schema
 
 def spread(table: pa.Table, count: int) -> pa.Table:
     """At most `count` rows, evenly over the whole table: the first rows of a sorted file are all alike."""
-    if table.num_rows <= count:
-        return table
-    return table.take(pa.array(np.linspace(0, table.num_rows - 1, count).astype("int64")))
+    return table if table.num_rows <= count else table.take(pa.array(places(table.num_rows, count)))
+
+
+def places(rows: int, count: int) -> npt.NDArray[np.int64]:
+    """Which rows these are: in order, each once."""
+    return np.arange(rows) if rows <= count else np.linspace(0, rows - 1, count).astype("int64")
 
 
 def made_up(schema: Schema) -> pa.Table:
@@ -43,8 +46,3 @@ def valid(table: pa.Table, schema: Schema) -> pa.Table:
         place = table.schema.get_field_index(name)
         table = table.append_column(name, column) if place < 0 else table.set_column(place, name, column)
     return table.filter(pa.array(checked.valid))
-
-
-def labelled(table: pa.Table, target: str) -> pa.Table:
-    """The rows whose outcome is known."""
-    return table.filter(pc.is_valid(table.column(target)))

@@ -5,8 +5,9 @@ the value it set before. So a worker that was thought dead finds that it no long
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from django.db import transaction
@@ -107,10 +108,12 @@ def _try(case: steps.Case, name: str, position: int, step: Callable[[steps.Case]
         if not isinstance(error, Problem | Refused):
             logger.exception("check_broken", version=str(case.version), check=name)
         detail, log = explain(error)
-        _save(case.version, name, position, Status.FAILED, detail, log, time.perf_counter() - started)
+        seconds, figures = time.perf_counter() - started, getattr(error, "figures", {})
+        _save(case.version, name, position, Status.FAILED, detail, log, seconds, figures)
         return False
     status = Status.SKIPPED if outcome.skipped else Status.PASSED
-    _save(case.version, name, position, status, outcome.detail, outcome.log, time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    _save(case.version, name, position, status, outcome.detail, outcome.log, seconds, outcome.figures)
     return True
 
 
@@ -122,6 +125,7 @@ def _save(
     detail: str,
     log: Sequence[str],
     seconds: float | None,
+    figures: Mapping[str, Any] | None = None,
 ) -> None:
     """One result, at once: the page that shows it is open already."""
     CheckResult.objects.update_or_create(
@@ -133,6 +137,7 @@ def _save(
             "detail": detail[:4000],
             "log": "\n".join(log)[:20_000],
             "seconds": seconds,
+            "figures": audit.plain(figures or {}),
         },
     )
 
@@ -148,6 +153,7 @@ def _lay_out(version_id: int) -> None:
                 "detail": "",
                 "log": "",
                 "seconds": None,
+                "figures": {},
             },
         )
 

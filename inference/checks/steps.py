@@ -4,30 +4,25 @@ A check returns an Outcome or raises Problem. What it learned for the next ones 
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from inference.checks import fit, forms, metrics, parity, rows, sameness, versions
+from inference.checks import fit, forms, gates, measuring, metrics, parity, rows, sameness, versions
 from inference.checks.outcome import Outcome, Problem, known
 from inference.models import VersionForm
 from inference.runners import Answer, Facts, FreshRunner
 from inference.validation import validate_columns
 from registry import artifacts, inspection, tables
-from registry.models import Dataset, ModelVersion
-from registry.schema import Label, Schema
+from registry.models import PRODUCTION, ModelVersion
+from registry.schema import Schema
 
 SAMPLE = 100
 SINGLES = 40
-MOST_ROWS = 50_000
-CHUNK = 10_000
 STEP_SECONDS = 60.0
 
 
@@ -215,23 +210,23 @@ def check_latency(case: Case) -> Outcome:
             % words,
             *log,
         )
-    return Outcome(_("One row takes %(p50).1f ms (p50), %(p95).1f ms (p95).") % words, log)
+    figures = {"p50_ms": round(words["p50"], 3), "p95_ms": round(words["p95"], 3)}
+    return Outcome(_("One row takes %(p50).1f ms (p50), %(p95).1f ms (p95).") % words, log, figures=figures)
 
 
 def check_metrics(case: Case) -> Outcome:
     version, declared = case.version, dict(case.version.declared_metrics)
-    dataset = version.evaluation or version.reference
-    target = _target_column(dataset, case.schema)
-    if dataset is None or not target:
+    measuring.forget(version)
+    dataset = measuring.judged_on(version)
+    if dataset is None:
         return _unmeasured(declared)
-    table = rows.spread(
-        rows.valid(rows.labelled(tables.read_dataset(dataset), target), case.schema), MOST_ROWS
+    kept, measured = measuring.measure(
+        version, dataset, lambda table: case.runner.predict(table, STEP_SECONDS)
     )
-    if not table.num_rows:
+    if not measured:
         return _unmeasured(declared)
-    measured = _measure(case, table, target)
     case.measured.update({name: values[0] for name, values in measured.items()})
-    log = [f"{dataset.role} data, {table.num_rows} rows"]
+    log = [f"{dataset.role} data, {kept.labelled} rows"]
     wrong = []
     for name, value in declared.items():
         if name not in measured:
@@ -254,7 +249,7 @@ def check_metrics(case: Case) -> Outcome:
         )
     shown = ", ".join(f"{name} {value:.3f}" for name, value in case.measured.items())
     return Outcome(
-        _("Measured on %(rows)d rows: %(figures)s.") % {"rows": table.num_rows, "figures": shown}, log
+        _("Measured on %(rows)d rows: %(figures)s.") % {"rows": kept.labelled, "figures": shown}, log
     )
 
 
@@ -286,6 +281,19 @@ def check_expected(case: Case) -> Outcome:
             % {"differing": len(differing), "count": count, "rows": numbers}
         )
     return Outcome(_("All %(count)d rows get the expected answers.") % {"count": count})
+
+
+def check_gates(case: Case) -> Outcome:
+    version = case.version
+    if not version.model.rules.gates:
+        return Outcome(_("This model's policy has no quality gates."), skipped=True)
+    serving = gates.serving_in(version.model, PRODUCTION)
+    judged = gates.judge(version, serving)
+    log = [f"{'+' if each.passed else '-'} {each.gate.words}: {each.detail}" for each in judged]
+    figures = gates.keep(version, serving, judged)
+    if not all(each.passed for each in judged):
+        raise Problem(gates.summary(version, judged), *log, figures=figures)
+    return Outcome(gates.summary(version, judged), log, figures=figures)
 
 
 def check_compiled(case: Case) -> Outcome:
@@ -326,6 +334,7 @@ STEPS: dict[str, Callable[[Case], Outcome]] = {
     "latency": check_latency,
     "metrics": check_metrics,
     "expected": check_expected,
+    "gates": check_gates,
     "compiled": check_compiled,
 }
 #: Without these the ones after them cannot be tried; the environment may still explain why.
@@ -348,43 +357,3 @@ def _unmeasured(declared: dict[str, float]) -> Outcome:
     return Outcome(
         _("No figures were declared, and there is no data with outcomes to measure on."), skipped=True
     )
-
-
-def _target_column(dataset: Dataset | None, schema: Schema) -> str:
-    if dataset is None:
-        return ""
-    return next(
-        (name for name in (dataset.target, schema.target.name) if name and name in dataset.columns), ""
-    )
-
-
-def _measure(case: Case, table: pa.Table, target: str) -> dict[str, list[float]]:
-    parts = [
-        case.runner.predict(table.slice(start, CHUNK), STEP_SECONDS)
-        for start in range(0, table.num_rows, CHUNK)
-    ]
-    truth = table.column(target)
-    if parts[0].indices is None:
-        numbers = np.asarray(truth.cast(pa.float64()).to_numpy())
-        return metrics.of_numbers(numbers, np.concatenate([known(part.values) for part in parts]))
-    classes = parts[0].classes
-    positions = _positions(truth, classes, case.schema)
-    probabilities = None
-    if parts[0].probabilities is not None:
-        probabilities = np.concatenate([known(part.probabilities) for part in parts])
-    indices = np.concatenate([known(part.indices) for part in parts])
-    return metrics.of_classes(positions, indices, probabilities, classes, case.schema.target.positive)
-
-
-def _positions(truth: pa.ChunkedArray, classes: Sequence[Label], schema: Schema) -> npt.NDArray[Any]:
-    """Each outcome's place among the model's classes."""
-    places: dict[Any, int] = {}
-    for value in pc.unique(truth).to_pylist():
-        label = schema.target.class_of(value)
-        if label is None or label not in classes:
-            raise Problem(
-                _("The data has an outcome that the model does not know: %(value)s.")
-                % {"value": repr(value)[:100]}
-            )
-        places[value] = list(classes).index(label)
-    return np.array([places[value] for value in truth.to_pylist()])

@@ -2,10 +2,16 @@
 
 from celery import shared_task
 
-from inference.checks import run
+from inference.checks import gates, run
 
 
 @shared_task(ignore_result=True, acks_late=True)
 def check_version(version_id: int) -> None:
     """Check a version, unless that is done or being done. Each step has its own deadline."""
     run.run(version_id)
+
+
+@shared_task(ignore_result=True, acks_late=True)
+def judge_model(model_id: int) -> None:
+    """Judge the quality gates of a model's versions again, where that is not done."""
+    gates.judge_model(model_id)

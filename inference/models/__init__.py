@@ -3,14 +3,17 @@
 from inference.models.batches import BatchChunk, BatchJob
 from inference.models.forms import VersionForm, stored_form
 from inference.models.heartbeat import Heartbeat
+from inference.models.measurements import Comparison, Measurement
 from inference.models.predictions import Feedback, LogSegment, Prediction
 
 __all__ = [
     "BatchChunk",
     "BatchJob",
+    "Comparison",
     "Feedback",
     "Heartbeat",
     "LogSegment",
+    "Measurement",
     "Prediction",
     "VersionForm",
     "stored_form",

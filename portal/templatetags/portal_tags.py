@@ -396,6 +396,7 @@ _CHECKS = {
     "expected": lazy("It answers as its author expected"),
     "compiled": lazy("It is compiled, and answers the same"),
     "examples": lazy("The examples work"),
+    "gates": lazy("It passes the quality gates of this model"),
 }
 
 

@@ -11,10 +11,10 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from registry import audit, gate, permissions, signals
+from registry import audit, gate, permissions, ports, signals
 from registry.actions._words import reason_from
 from registry.audit import Action
-from registry.errors import Refused
+from registry.errors import FieldError, Refused
 from registry.models import (
     Decision,
     ModelVersion,
@@ -29,11 +29,23 @@ State = ReleaseRequest.State
 Verdict = Decision.Verdict
 
 
-@transaction.atomic
 def ask(
     version: ModelVersion, *, environment: str = "production", reason: str, mode: str = "full", actor: Any
 ) -> ReleaseRequest:
-    """Ask that a checked version may be released to an environment. Only authors; one waiting request at a time."""
+    """Ask that a checked version may be released to an environment. Only authors; one waiting request at a time.
+
+    Refused (409) unless every quality gate of the model's policy is passed against what serves there now.
+    """
+    try:
+        return _ask(version, environment=environment, reason=reason, mode=mode, actor=actor)
+    except Refused as error:
+        if error.code == "gates_pending":  # outside of what the refusal has undone
+            ports.gates.start(version.model_id)
+        raise
+
+
+@transaction.atomic
+def _ask(version: ModelVersion, *, environment: str, reason: str, mode: str, actor: Any) -> ReleaseRequest:
     permissions.require_role(permissions.can_request(actor, version), Role.AUTHOR)
     words = reason_from(reason)
     place = gate.environment_named(environment)
@@ -45,12 +57,14 @@ def ask(
             % {"version": version, "state": version.get_state_display().lower()},
             code="not_checked",
         )
+    version.model.refresh_from_db(fields=["policy"])
     request = ReleaseRequest(
         version=version,
         environment=place,
         mode=mode,
         reason=words,
         bound=binding(version, environment),
+        gates=_passed_gates(version, environment),
         requested_by=actor,
         expires_at=timezone.now() + timedelta(days=version.model.rules.days),
     )
@@ -70,8 +84,31 @@ def ask(
         reason=words,
         after=request.bound,
         environment=environment,
+        gates=request.gates,
     )
+    transaction.on_commit(partial(signals.request_made.send, sender=ReleaseRequest, request_id=request.pk))
     return request
+
+
+def _passed_gates(version: ModelVersion, environment: str) -> list[dict[str, Any]]:
+    """The gates as this request saw them; Refused with one entry for each that is missed."""
+    if not version.model.rules.gates:
+        return []
+    found = ports.gates.results(version, environment)
+    missed = [each for each in found if not each["passed"]]
+    if missed:
+        errors: list[FieldError] = [
+            {"field": "gates", "code": "gate_missed", "expected": each["words"], "fix": each["detail"]}
+            for each in missed
+        ]
+        raise Refused(
+            _("%(version)s misses these quality gates: %(gates)s.")
+            % {"version": version, "gates": "; ".join(each["words"] for each in missed)},
+            code="gates_missed",
+            fix=_("Upload a better version; the version page has the numbers."),
+            errors=errors,
+        )
+    return found
 
 
 def approve(request: ReleaseRequest, *, comment: str = "", actor: Any) -> ReleaseRequest:

@@ -104,9 +104,13 @@ class DatasetSerializer(serializers.ModelSerializer):
 
 
 class CheckSerializer(serializers.ModelSerializer):
+    figures = serializers.DictField(
+        help_text="Numbers: p95_ms of latency; of gates each gate and what was measured."
+    )
+
     class Meta:
         model = CheckResult
-        fields = ["name", "status", "detail", "log", "seconds"]
+        fields = ["name", "status", "detail", "log", "seconds", "figures"]
         read_only_fields = fields
 
 
@@ -202,6 +206,9 @@ class RequestSerializer(serializers.ModelSerializer):
     bound = serializers.DictField(
         help_text="What the decision is about: hashes of file, schema, environment, metrics."
     )
+    gates = serializers.ListField(
+        child=serializers.DictField(), help_text="The quality gates as they stood when it was asked."
+    )
     approvals = ApprovalsSerializer(source="*")
     decisions = DecisionSerializer(many=True)
     requested_by: serializers.Field = email()
@@ -219,6 +226,7 @@ class RequestSerializer(serializers.ModelSerializer):
             "approvals",
             "decisions",
             "bound",
+            "gates",
             "requested_by",
             "requested_at",
             "expires_at",

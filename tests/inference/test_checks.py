@@ -21,7 +21,7 @@ from inference import checks, runners
 from inference.checks import run, steps, tasks
 from inference.checks.outcome import Outcome
 from registry import artifacts
-from registry.actions import admissions, catalog
+from registry.actions import admissions, catalog, policies
 from registry.models import AuditEvent, CheckResult, Dataset, ModelVersion, RegisteredModel, User
 from registry.signals import version_checked
 from tests import trained
@@ -125,6 +125,32 @@ def test_it_leaves_an_audit_event_and_tells_the_apps_above(
     event = AuditEvent.objects.get(action="version.checked")
     assert (event.target_id, event.channel) == (str(version.pk), "task")
     assert [(each["version_id"], each["passed"]) for each in heard] == [(version.pk, True)]
+
+
+def test_a_version_that_misses_a_gate_fails_its_checks_and_the_numbers_say_why(
+    author: User, modeld: Any
+) -> None:
+    model = create_model(author)
+    gates = [
+        {"metric": "accuracy", "at_least": 0.5},
+        {"metric": "auc", "at_least": 0.9999},
+        {"p95_ms": 60_000},
+    ]
+    policies.change_policy(model, {"gates": gates}, actor=author)
+    version = upload(author, trained.logistic(), model=model)
+
+    results = finish(version)
+
+    assert set(failed(results)) == {"gates"}
+    assert "AUC at least 0.9999" in results["gates"].detail
+    assert (
+        "reference (training) data" in results["gates"].detail
+    )  # there is no evaluation data, and it says so
+    found = results["gates"].figures["against"]["0"]
+    assert [each["passed"] for each in found] == [True, False, True]
+    assert found[0]["value"] == version.measured_metrics["accuracy"]
+    assert results["latency"].figures["p95_ms"] > 0
+    assert version.state == State.CHECKS_FAILED
 
 
 # --- figures ---
