@@ -3,7 +3,8 @@
 The windows on the rest of the record are in `registry.admin`; the site itself is in `portal.admin_site`.
 """
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from allauth.account.models import EmailAddress
 from django.contrib import admin, messages
@@ -17,17 +18,28 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from portal.forms.accounts import RolesForm
-from portal.forms.registry import DecisionForm
+from portal.forms.registry import DecisionForm, ReasonForm
 from portal.views.accounts import membership, save_roles, state_of
+from portal.views.acts import attempt
 from portal.views.gates import person
 from portal.views.registry.approvals import decide, panel
 from registry import permissions
-from registry.actions import approvals
+from registry.actions import approvals, catalog, endings
 from registry.admin import ReadOnlyAdmin
-from registry.models import ReleaseRequest, User
+from registry.audit import Action
+from registry.models import ModelVersion, RegisteredModel, ReleaseRequest, User
 
 # Teams are kept on the portal's own page, on the record; an address is the person and never edited.
 admin.site.unregister([Group, EmailAddress])
+
+
+class Act(NamedTuple):
+    """A verb that takes a row and a reason."""
+
+    name: str
+    label: str
+    action: Action
+    verb: Callable[..., Any]
 
 
 class PanelAdmin(ReadOnlyAdmin):
@@ -87,6 +99,83 @@ class ReleaseRequestAdmin(PanelAdmin):
         approvals.settle(found)
         context = panel(found, person(request)) | {"form": form}
         return self.frame(request, found, context, status=422 if form.errors else 200)
+
+
+class ActsAdmin(PanelAdmin):
+    """What the record says of one row, and the acts that this person may do to it: one reason, one button each."""
+
+    change_form_template = "admin/record.html"
+
+    def acts(self, request: HttpRequest, found: Any) -> list[Act]:
+        """Those that apply to the row and that this person may do."""
+        raise NotImplementedError
+
+    def facts(self, found: Any) -> list[tuple[str, Any]]:
+        return [
+            (
+                str(field.verbose_name),
+                getattr(found, f"get_{field.name}_display", lambda f=field: f.value_from_object(found))(),
+            )
+            for field in self.opts.concrete_fields
+            if not field.is_relation and field.name not in self.left_out
+        ]
+
+    #: Large or of no use to a person.
+    left_out = frozenset(
+        {"id", "schema", "globals", "expected", "policy", "card", "requirements", "environment"}
+    )
+
+    def page(self, request: HttpRequest, found: Any) -> HttpResponse:
+        acts = self.acts(request, found)
+        form = ReasonForm(request.POST or None)
+        if request.method == "POST":
+            chosen = next((act for act in acts if act.name == request.POST.get("act")), None)
+            if chosen is None:
+                raise PermissionDenied
+            if form.is_valid() and self._do(request, found, chosen, form):
+                messages.success(request, _("Done: %(act)s.") % {"act": chosen.label})
+                return redirect(self.here(found))
+        context = {"facts": self.facts(found), "acts": acts, "form": form}
+        return self.frame(request, found, context, status=422 if form.errors else 200)
+
+    def _do(self, request: HttpRequest, found: Any, act: Act, form: ReasonForm) -> bool:
+        reason = form.cleaned_data["reason"]
+        return attempt(request, form, act.action, found, act.verb, found, reason=reason) is not None
+
+
+@admin.register(ModelVersion)
+class VersionAdmin(ActsAdmin):
+    """Retire and archive, as on the version's page."""
+
+    list_display = ["__str__", "state", "format", "uploaded_by", "uploaded_at", "archived_at"]
+    list_filter = ["state", "format", "model"]
+    search_fields = ["model__name", "model__slug", "sha256"]
+    list_select_related = ["model", "uploaded_by"]
+
+    def acts(self, request: HttpRequest, found: ModelVersion) -> list[Act]:
+        if not permissions.can_retire(request.user, found):
+            return []
+        if found.archived_at:
+            return [Act("unarchive", _("Show in lists again"), Action.VERSION_UNARCHIVED, endings.unarchive)]
+        acts = [Act("retire", _("Retire"), Action.VERSION_RETIRED, catalog.retire)]
+        if found.state in endings.ENDED:
+            acts.append(Act("archive", _("Archive"), Action.VERSION_ARCHIVED, endings.archive))
+        return [act for act in acts if act.name != "retire" or found.state != ModelVersion.State.RETIRED]
+
+
+@admin.register(RegisteredModel)
+class ModelAdmin(ActsAdmin):
+    """Delete a model, as on its own page: what stays is its tombstone."""
+
+    list_display = ["name", "slug", "task", "risk", "created_by", "created_at", "deleted_at"]
+    list_filter = ["task", "risk"]
+    search_fields = ["name", "slug", "question"]
+    list_select_related = ["created_by"]
+
+    def acts(self, request: HttpRequest, found: RegisteredModel) -> list[Act]:
+        if found.deleted_at or not permissions.can_delete_model(request.user, found):
+            return []
+        return [Act("delete", _("Delete"), Action.MODEL_DELETED, endings.delete_model)]
 
 
 @admin.register(User)

@@ -9,8 +9,6 @@ from registry import permissions
 from registry.models import (
     AuditEvent,
     Dataset,
-    ModelVersion,
-    RegisteredModel,
     Release,
 )
 
@@ -37,22 +35,6 @@ class ReadOnlyAdmin(admin.ModelAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False
-
-
-@admin.register(RegisteredModel)
-class RegisteredModelAdmin(ReadOnlyAdmin):
-    list_display = ["name", "slug", "task", "risk", "created_by", "created_at"]
-    list_filter = ["task", "risk"]
-    search_fields = ["name", "slug", "question"]
-    list_select_related = ["created_by"]
-
-
-@admin.register(ModelVersion)
-class ModelVersionAdmin(ReadOnlyAdmin):
-    list_display = ["__str__", "state", "format", "uploaded_by", "uploaded_at"]
-    list_filter = ["state", "format", "model"]
-    search_fields = ["model__name", "model__slug", "sha256"]
-    list_select_related = ["model", "uploaded_by"]
 
 
 @admin.register(Dataset)

@@ -42,6 +42,7 @@ class Action(models.TextChoices):
     KEY_USED = "key.used"  # only ever refused: a key that is over was tried
     MODEL_CREATED = "model.created"
     MODEL_CHANGED = "model.changed"
+    MODEL_DELETED = "model.deleted"
     MODEL_POLICY_CHANGED = "model.policy_changed"
     DATASET_ADDED = "dataset.added"
     VERSION_UPLOADED = "version.uploaded"
@@ -53,6 +54,8 @@ class Action(models.TextChoices):
     VERSION_ADMITTED = "version.admitted"
     VERSION_NOT_ADMITTED = "version.not_admitted"
     VERSION_RETIRED = "version.retired"
+    VERSION_ARCHIVED = "version.archived"
+    VERSION_UNARCHIVED = "version.unarchived"
     VERSION_QUARANTINED = "version.quarantined"
     VERSION_QUARANTINE_LIFTED = "version.quarantine_lifted"
     VERSION_DOWNLOADED = "version.downloaded"

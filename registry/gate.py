@@ -1,8 +1,10 @@
 """The one gate: may this version answer here? Form, API, CSV, command and task all ask it."""
 
+from typing import Any
+
 from django.utils.translation import gettext as _
 
-from registry.errors import NothingServing, Refused
+from registry.errors import Gone, NothingServing, Refused
 from registry.models import PRODUCTION, Environment, ModelVersion, RegisteredModel, Release
 
 
@@ -41,6 +43,18 @@ def answering_release(
 
 def may_answer(version: ModelVersion) -> bool:
     return version.state == ModelVersion.State.CHECKED
+
+
+def require_not_deleted(slug: str, user: Any) -> None:
+    """Gone (410) where somebody who knew of a model asks for it after its end; to all others it never was."""
+    deleted = RegisteredModel.objects.tombstones().would_show(user).filter(slug=slug).first()
+    if deleted is not None and deleted.deleted_at:
+        raise Gone(
+            _("“%(model)s” was deleted on %(day)s.")
+            % {"model": deleted, "day": deleted.deleted_at.date().isoformat()},
+            code="deleted",
+            fix=_("An auditor can look at what stayed of it."),
+        )
 
 
 def environment_named(slug: str) -> Environment:

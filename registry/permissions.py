@@ -47,6 +47,14 @@ def can_change_policy(user: Any, model: RegisteredModel) -> bool:
     return (has_role(user, Role.ADMIN) and can_see(user, model)) or can_change_model(user, model)
 
 
+def can_delete_model(user: Any, model: RegisteredModel) -> bool:
+    return can_change_model(user, model) or has_role(user, Role.ADMIN)
+
+
+def can_see_tombstones(user: Any) -> bool:
+    return can_see_audit(user)
+
+
 def can_edit_draft(user: Any, version: ModelVersion) -> bool:
     return has_role(user, Role.AUTHOR) and version.uploaded_by_id == user.pk
 

@@ -2,6 +2,7 @@
 
 from django.dispatch import Signal
 
+model_deleted = Signal()  # model_id
 dataset_added = Signal()  # dataset_id
 policy_changed = Signal()  # model_id
 version_uploaded = Signal()  # version_id

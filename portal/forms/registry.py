@@ -1,12 +1,14 @@
 """Forms about models, versions and releases. A form reads what a person typed; the verbs judge it."""
 
 import json
+from datetime import datetime
 from typing import Any
 
 from django import forms
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.forms import formset_factory
+from django.utils import timezone
 from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
@@ -390,6 +392,44 @@ class ReasonForm(forms.Form):
         widget=forms.Textarea(attrs={"rows": 3}),
         help_text=lazy("Everybody who looks at the log will read this."),
     )
+
+
+class DeleteForm(ReasonForm):
+    """A reason, and the short name typed again: nobody deletes a model by a slip."""
+
+    slug = forms.CharField(label=lazy("Type the short name of the model"), max_length=60)
+
+    def __init__(self, *args: Any, model: RegisteredModel, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.model = model
+
+    def clean_slug(self) -> str:
+        slug = str(self.cleaned_data["slug"]).strip()
+        if slug != self.model.slug:
+            raise forms.ValidationError(_("It is “%(slug)s”.") % {"slug": self.model.slug})
+        return slug
+
+
+class AtForm(forms.Form):
+    """An instant that has passed, in UTC."""
+
+    time = forms.DateTimeField(
+        label=lazy("Time (UTC)"),
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": 1}, format="%Y-%m-%dT%H:%M:%S"),
+    )
+    environment = forms.ModelChoiceField(
+        label=lazy("Environment"),
+        queryset=Environment.objects.all(),
+        to_field_name="slug",
+        empty_label=None,
+        required=False,
+    )
+
+    def clean_time(self) -> datetime:
+        time: datetime = self.cleaned_data["time"]
+        if time > timezone.now():
+            raise forms.ValidationError(_("This time has not passed yet."))
+        return time
 
 
 class RequestForm(ReasonForm):

@@ -31,10 +31,11 @@ def user_named(email: str) -> User:
 
 
 def model_named(slug: str) -> RegisteredModel:
-    model = RegisteredModel.objects.filter(slug=slug).first()
+    model = RegisteredModel.objects.present().filter(slug=slug).first()
     if model is None:
         known = (
-            ", ".join(RegisteredModel.objects.order_by("slug").values_list("slug", flat=True)) or "none yet"
+            ", ".join(RegisteredModel.objects.present().order_by("slug").values_list("slug", flat=True))
+            or "none yet"
         )
         raise CommandError(f"There is no model “{slug}”; there are: {known}.")
     return model

@@ -2,9 +2,10 @@
 
 from typing import cast
 
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest
 from django.shortcuts import get_object_or_404
 
+from registry.gate import require_not_deleted
 from registry.models import ModelVersion, RegisteredModel, ReleaseRequest, User
 
 
@@ -19,14 +20,18 @@ def whole_number(text: str) -> int:
 
 
 def get_model(request: HttpRequest, slug: str) -> RegisteredModel:
-    return get_object_or_404(RegisteredModel.objects.visible_to(request.user), slug=slug)
+    found = RegisteredModel.objects.visible_to(request.user).filter(slug=slug).first()
+    if found is None:
+        require_not_deleted(slug, request.user)
+        raise Http404
+    return found
 
 
 def get_version(request: HttpRequest, slug: str, number: int) -> ModelVersion:
-    versions = ModelVersion.objects.visible_to(request.user).select_related(
+    versions = ModelVersion.objects.select_related(
         "model", "uploaded_by", "reference", "evaluation", "admission__decided_by"
     )
-    return get_object_or_404(versions, model__slug=slug, number=number)
+    return get_object_or_404(versions, model=get_model(request, slug), number=number)
 
 
 def get_request(request: HttpRequest, public_id: str) -> ReleaseRequest:

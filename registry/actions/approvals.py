@@ -247,6 +247,22 @@ def expire_due() -> int:
     return count
 
 
+def close_with_model(request: ReleaseRequest, *, actor: Any) -> None:
+    """Its model is deleted: nothing can come of the request any more."""
+    old = request.state
+    if ReleaseRequest.objects.filter(pk=request.pk).move(old=old, new=State.WITHDRAWN):
+        after = {"state": State.WITHDRAWN}
+        words = _("The model was deleted.")
+        audit.record(
+            Action.REQUEST_WITHDRAWN,
+            target=request,
+            actor=actor,
+            reason=words,
+            before={"state": old},
+            after=after,
+        )
+
+
 @transaction.atomic
 def _close(request: ReleaseRequest, state: State, action: Action) -> None:
     old = request.state

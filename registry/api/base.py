@@ -7,7 +7,7 @@ from typing import Any, ClassVar, TypeVar, cast
 
 from django.core.files.uploadedfile import UploadedFile
 from django.db.models import Model, QuerySet
-from django.http import HttpResponseBase
+from django.http import Http404, HttpResponseBase
 from django.shortcuts import get_object_or_404
 from django.utils.translation import gettext as _
 from django_filters.rest_framework import DjangoFilterBackend
@@ -17,7 +17,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 
-from registry import audit, idempotency
+from registry import audit, gate, idempotency
 from registry.api.access import key_of, visible_models
 from registry.audit import Action
 from registry.errors import Invalid, Refused
@@ -77,7 +77,11 @@ class Endpoint(GenericAPIView):
 
     def get_model(self) -> RegisteredModel:
         """The model that the path names; 404 when this person or this key may not see it."""
-        return self.about(get_object_or_404(self.models(), slug=self.kwargs["slug"]))
+        found = self.models().filter(slug=self.kwargs["slug"]).first()
+        if found is None:
+            gate.require_not_deleted(self.kwargs["slug"], self.request.user)
+            raise Http404
+        return self.about(found)
 
     def get_version(self) -> ModelVersion:
         versions = ModelVersion.objects.select_related("model", "uploaded_by", "reference", "evaluation")

@@ -50,6 +50,10 @@ class UploadQuery(Query):
     draft = serializers.BooleanField(default=False, help_text="Leave it a draft; checks start later.")
 
 
+class ArchivedQuery(Query):
+    archived = serializers.BooleanField(default=False, help_text="The archived ones too")
+
+
 class VersionBody(Body):
     artifact = serializers.FileField(use_url=False, allow_empty_file=True)
     format = serializers.CharField(default="auto", help_text="auto, joblib, pickle, skops, onnx, mlflow")

@@ -7,6 +7,7 @@ from rest_framework import serializers
 from rest_framework.reverse import reverse
 
 from registry import audit
+from registry.history import Answered
 from registry.models import (
     Admission,
     ApiKey,
@@ -170,6 +171,7 @@ class VersionSerializer(serializers.ModelSerializer):
             "requirements",
             "uploaded_by",
             "uploaded_at",
+            "archived_at",
             "url",
         ]
         read_only_fields = fields
@@ -266,15 +268,38 @@ class ReleaseSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class IntervalSerializer(serializers.Serializer):
+    """From an instant until another; null: it lasts."""
+
+    since = serializers.DateTimeField(source="start")
+    until = serializers.DateTimeField(source="end", allow_null=True)
+
+
 class ServedAtSerializer(serializers.Serializer):
     """What answered at one instant."""
 
-    environment = serializers.CharField(source="environment.slug")
-    release = serializers.IntegerField(source="number")
-    version = serializers.IntegerField(source="version.number")
-    since = serializers.DateTimeField(source="created_at")
-    until = serializers.DateTimeField(allow_null=True)
-    approved_by = serializers.ListField(child=serializers.EmailField())
+    environment = serializers.CharField(source="release.environment.slug")
+    release = serializers.IntegerField(source="release.number")
+    version = serializers.IntegerField(source="release.version.number")
+    sha256 = serializers.CharField(help_text="Of the artifact that answered")
+    kind = serializers.CharField(source="release.kind")
+    since = serializers.DateTimeField(source="release.created_at", help_text="This instant is part of it")
+    until = serializers.DateTimeField(
+        allow_null=True, help_text="This instant is not; null while it still answers"
+    )
+    released_by = serializers.EmailField(source="release.released_by.email")
+    reason = serializers.CharField(source="release.reason")
+    request = serializers.CharField(
+        source="request.public_id", allow_null=True, default=None, help_text="The approval that it stands on"
+    )
+    approved_by = serializers.SerializerMethodField()
+    quarantined = IntervalSerializer(
+        source="barred", many=True, help_text="When it was barred meanwhile, and nothing answered"
+    )
+
+    @extend_schema_field(serializers.ListField(child=serializers.EmailField()))
+    def get_approved_by(self, answered: Answered) -> list[str]:
+        return [user.email for user in answered.approvers]
 
 
 class RollbackTargetSerializer(serializers.Serializer):

@@ -7,6 +7,7 @@ from registry.api.views import approvals, audit, keys, models, releases, version
 model_urls = [
     path("models/", models.ModelList.as_view(), name="model-list"),
     path("models/<slug:slug>/", models.ModelDetail.as_view(), name="model-detail"),
+    path("models/<slug:slug>/delete/", models.ModelDelete.as_view(), name="model-delete"),
     path("models/<slug:slug>/datasets/", models.DatasetList.as_view(), name="dataset-list"),
     path(
         "models/<slug:slug>/datasets/<slug:dataset>/", models.DatasetDetail.as_view(), name="dataset-detail"
@@ -38,6 +39,16 @@ version_urls = [
         "models/<slug:slug>/versions/<int:number>/retire/",
         versions.VersionRetire.as_view(),
         name="version-retire",
+    ),
+    path(
+        "models/<slug:slug>/versions/<int:number>/archive/",
+        versions.VersionArchive.as_view(),
+        name="version-archive",
+    ),
+    path(
+        "models/<slug:slug>/versions/<int:number>/unarchive/",
+        versions.VersionUnarchive.as_view(),
+        name="version-unarchive",
     ),
     path(
         "models/<slug:slug>/versions/<int:number>/artifact/",

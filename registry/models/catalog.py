@@ -36,6 +36,17 @@ class Risk(models.TextChoices):
 class RegisteredModelQuerySet(models.QuerySet["RegisteredModel"]):
     def visible_to(self, user: Any) -> "RegisteredModelQuerySet":
         """Models this person may know of: all for those who govern, else shared or owned ones."""
+        return self.present().would_show(user)
+
+    def present(self) -> "RegisteredModelQuerySet":
+        return self.filter(deleted_at=None)
+
+    def tombstones(self) -> "RegisteredModelQuerySet":
+        """Deleted models: auditors and administrators look at them."""
+        return self.exclude(deleted_at=None)
+
+    def would_show(self, user: Any) -> "RegisteredModelQuerySet":
+        """What this person sees, and what they would see had it not been deleted."""
         if not user.is_authenticated or not user.roles:
             return self.none()
         if user.roles & SEES_ALL:
@@ -65,6 +76,7 @@ class RegisteredModel(models.Model):
     policy = models.JSONField(default=dict, blank=True)
     created_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     created_at = models.DateTimeField(auto_now_add=True)
+    deleted_at = models.DateTimeField(null=True, blank=True)  # from then on it is a tombstone
 
     objects = RegisteredModelQuerySet.as_manager()
 
@@ -136,6 +148,10 @@ class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):
         """Those whose file needs names that an approver has to look at."""
         return self.filter(state=ModelVersion.State.NEEDS_REVIEW)
 
+    def listed(self) -> "ModelVersionQuerySet":
+        """What lists show unless one asks for the archived ones too."""
+        return self.filter(archived_at=None)
+
     def move(self, *, old: str | Iterable[str], new: str, **fields: Any) -> bool:
         """Change the state, unless somebody else changed it first."""
         states = [old] if isinstance(old, str) else list(old)
@@ -177,6 +193,7 @@ class ModelVersion(models.Model):
     uploaded_by = models.ForeignKey(settings.AUTH_USER_MODEL, models.PROTECT, related_name="+")
     uploaded_at = models.DateTimeField(_("uploaded"), auto_now_add=True)
     checks_started_at = models.DateTimeField(null=True, blank=True)
+    archived_at = models.DateTimeField(null=True, blank=True)  # since then lists leave it out
 
     objects = ModelVersionQuerySet.as_manager()
 

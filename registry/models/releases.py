@@ -37,6 +37,9 @@ class ReleaseQuerySet(models.QuerySet["Release"]):
         """The release that answers now: the one with the highest number."""
         return self.of(model, environment).order_by("-number").first()
 
+    def with_origin(self) -> "ReleaseQuerySet":
+        return self.select_related("request", "restores__request")
+
     def answering(self) -> "ReleaseQuerySet":
         """The release that answers now, for each model and environment."""
         newer = Release.objects.filter(
@@ -72,6 +75,8 @@ class Release(models.Model):
     version = models.ForeignKey(ModelVersion, models.PROTECT, related_name="releases")
     kind = models.CharField(_("kind"), max_length=13, choices=Kind, default=Kind.RELEASE)
     mode = models.CharField(_("mode"), max_length=6, choices=Mode, default=Mode.FULL)
+    #: How the traffic is shared where the mode is not full: `{"percent": 10}` of a canary. None: all of it.
+    traffic = models.JSONField(null=True, blank=True)
     reason = models.TextField(_("reason"), max_length=2000)
     request = models.ForeignKey(
         "registry.ReleaseRequest", models.PROTECT, null=True, blank=True, related_name="releases"

@@ -9,15 +9,15 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
 from portal import answers
-from portal.forms.registry import DatasetForm, ModelChangeForm, ModelForm, UploadForm
-from portal.views.acts import attempt
+from portal.forms.registry import DatasetForm, DeleteForm, ModelChangeForm, ModelForm, UploadForm
+from portal.views.acts import attempt, on_the_record
 from portal.views.gates import get_model
-from portal.views.model_page import model_page, serving
+from portal.views.model_page import model_page, names_of_approvers, serving
 from portal.views.registry import states
 from registry import permissions
-from registry.actions import catalog
+from registry.actions import catalog, endings
 from registry.audit import Action
-from registry.models import Dataset, RegisteredModel, Release, ReleaseRequest, Role
+from registry.models import AuditEvent, Dataset, Decision, RegisteredModel, Release, ReleaseRequest, Role
 
 PER_PAGE = 50
 
@@ -39,11 +39,17 @@ def model_list(request: HttpRequest) -> HttpResponse:
         "can_create": permissions.can_create_model(request.user),
         "can_predict": permissions.has_role(request.user, *permissions.KEY_NEEDS["predict"]),
         "is_empty": not text and not rows,
+        "tombstones": RegisteredModel.objects.tombstones()
+        if permissions.can_see_tombstones(request.user)
+        else [],
     }
     return render(request, "registry/model_list.html", context)
 
 
 def model_detail(request: HttpRequest, slug: str) -> HttpResponse:
+    tombstone = _tombstone(request, slug)
+    if tombstone:
+        return tombstone
     model = get_model(request, slug)
     context = model_page(request, model, "overview")
     versions = list(model.versions.select_related("uploaded_by")[:5])
@@ -85,7 +91,54 @@ def model_edit(request: HttpRequest, slug: str) -> HttpResponse:
         if changed:
             messages.success(request, _("Saved."))
             return redirect(model)
-    return render(request, "registry/model_form.html", {"form": form, "model": model})
+    context = {"form": form, "model": model, "can_delete": permissions.can_delete_model(request.user, model)}
+    return render(request, "registry/model_form.html", context)
+
+
+def model_delete(request: HttpRequest, slug: str) -> HttpResponse:
+    model = get_model(request, slug)
+    with on_the_record(request, Action.MODEL_DELETED, model):
+        permissions.require(
+            permissions.can_delete_model(request.user, model),
+            _("Only an owner or an administrator may delete a model."),
+            code="not_owner",
+        )
+    form = DeleteForm(request.POST or None, model=model)
+    if request.method == "POST" and form.is_valid():
+        verb, reason = endings.delete_model, form.cleaned_data["reason"]
+        if attempt(request, form, Action.MODEL_DELETED, model, verb, model, reason=reason):
+            messages.success(request, _("%(model)s is deleted; its record stays.") % {"model": model})
+            return redirect("model-list")
+    context = {"form": form, "model": model, "version_count": model.versions.count()}
+    return render(request, "registry/model_delete.html", context, status=422 if form.errors else 200)
+
+
+def _tombstone(request: HttpRequest, slug: str) -> HttpResponse | None:
+    """What stayed of a deleted model, for those who look after the record."""
+    if not permissions.can_see_tombstones(request.user):
+        return None
+    model = RegisteredModel.objects.tombstones().filter(slug=slug).first()
+    if model is None:
+        return None
+    releases = list(
+        Release.objects.filter(model=model)
+        .with_origin()
+        .select_related("version", "environment", "released_by")
+        .order_by("-created_at")
+    )
+    context = {
+        "model": model,
+        "event": AuditEvent.objects.filter(
+            action=Action.MODEL_DELETED, model_slug=slug, result="done"
+        ).first(),
+        "versions": model.versions.select_related("uploaded_by"),
+        "releases": releases,
+        "approvers": names_of_approvers(releases),
+        "decisions": Decision.objects.filter(request__version__model=model).select_related(
+            "request__version", "request__environment", "decided_by"
+        ),
+    }
+    return render(request, "registry/tombstone.html", context)
 
 
 def dataset_list(request: HttpRequest, slug: str) -> HttpResponse:

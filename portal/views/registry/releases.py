@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
 from inference.models import BatchJob, Prediction
-from portal.forms.registry import ReasonForm, ReleaseForm, RollbackForm
+from portal.forms.registry import AtForm, ReasonForm, ReleaseForm, RollbackForm
 from portal.templatetags.portal_tags import count, duration, percent
 from portal.views.acts import attempt, problems, require_role
 from portal.views.gates import get_model, get_version, person, whole_number
@@ -26,6 +26,7 @@ from registry import permissions
 from registry.actions import releases as verbs
 from registry.audit import Action
 from registry.errors import NotFound
+from registry.history import answered_at
 from registry.models import PRODUCTION, Environment, ModelVersion, RegisteredModel, Release, Role
 
 logger = logging.getLogger(__name__)
@@ -86,6 +87,7 @@ def _release_page(
         "replaced": _replaced(timeline),
         "current": timeline[0] if timeline else None,
         "fresh": _fresh(request, timeline),
+        "at_form": AtForm(initial={"environment": environment.slug}),
         "freeze_form": ReasonForm(prefix="freeze"),
         "rollback_reasons": [_("More errors"), _("Too slow"), _("Wrong answers"), _("Drift")],
     }
@@ -203,6 +205,18 @@ def _share(service: dict[str, Any]) -> str:
 
 def _milliseconds(service: dict[str, Any]) -> str:
     return duration(service["p95"] / 1000) if service["p95"] is not None else "–"
+
+
+def release_at(request: HttpRequest, slug: str) -> HttpResponse:
+    """What answered at a time that has passed, approved by whom."""
+    model = get_model(request, slug)
+    form = AtForm(request.GET or None)
+    context = model_page(request, model, "releases") | {"at_form": form, "asked": False}
+    if form.is_valid():
+        place = form.cleaned_data["environment"]
+        answered = answered_at(model, form.cleaned_data["time"], place.slug if place else PRODUCTION)
+        context |= {"asked": True, "answered": answered}
+    return render(request, "registry/release_at.html", context, status=422 if form.errors else 200)
 
 
 @require_POST

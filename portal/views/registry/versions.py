@@ -30,7 +30,7 @@ from portal.views.registry import states
 from portal.views.registry.models import keep_data
 from portal.views.registry.reviews import decide, review_of
 from registry import artifacts, audit, permissions
-from registry.actions import approvals, catalog
+from registry.actions import approvals, catalog, endings
 from registry.audit import Action
 from registry.models import AuditEvent, Dataset, ModelVersion, RegisteredModel, Release, Role
 
@@ -41,6 +41,7 @@ def version_index(request: HttpRequest) -> HttpResponse:
     """Every version that this person may see, newest first."""
     versions = (
         ModelVersion.objects.visible_to(request.user)
+        .listed()
         .select_related("model", "uploaded_by")
         .order_by("-uploaded_at")
     )
@@ -61,13 +62,17 @@ def version_upload_index(request: HttpRequest) -> HttpResponse:
 def version_list(request: HttpRequest, slug: str) -> HttpResponse:
     model = get_model(request, slug)
     context = model_page(request, model, "versions")
-    versions = list(model.versions.select_related("uploaded_by").prefetch_related("checks"))
+    found = model.versions.select_related("uploaded_by").prefetch_related("checks")
+    shows_archived = request.GET.get("archived") == "1"
+    versions = list(found if shows_archived else found.listed())
     words = states.words_of(versions)
     current = context["serving"].version if context["serving"] else None
     context |= {
         "rows": [(version, words[version.pk], _checks_line(version)) for version in versions],
         "main_metric": _main_metric(model, versions),
         "current": current,
+        "shows_archived": shows_archived,
+        "archived": found.exclude(archived_at=None).count(),
     }
     return render(request, "registry/version_list.html", context)
 
@@ -139,6 +144,8 @@ def _version_context(
         "releases": version.releases.select_related("environment", "released_by").order_by("-created_at"),
         "history": history_of(version),
         "can_retire": permissions.can_retire(user, version) and word not in ("serving", "serving_elsewhere"),
+        "can_archive": permissions.can_retire(user, version)
+        and (version.archived_at is not None or (version.state in endings.ENDED and word != "serving")),
         "can_download": permissions.can_download(user, version),
         "can_upload": permissions.can_upload(user, version.model),
         "review": review_of(version, user, form),
@@ -289,6 +296,25 @@ def version_retire(request: HttpRequest, slug: str, number: int) -> HttpResponse
         )
     if done:
         messages.success(request, _("%(version)s is retired.") % {"version": version})
+    if form.errors:
+        messages.error(request, problems(form))
+    return redirect(version)
+
+
+@require_POST
+def version_archive(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """Leave it out of lists, or show it there again."""
+    version = get_version(request, slug, number)
+    is_away = version.archived_at is not None
+    action = Action.VERSION_UNARCHIVED if is_away else Action.VERSION_ARCHIVED
+    require_role(request, action, version, permissions.can_retire(request.user, version), Role.OPERATOR)
+    form = ReasonForm(request.POST)
+    if form.is_valid():
+        verb = endings.unarchive if is_away else endings.archive
+        done = attempt(request, form, action, version, verb, version, reason=form.cleaned_data["reason"])
+        if done:
+            told = _("%(version)s is in the lists again.") if is_away else _("%(version)s is archived.")
+            messages.success(request, told % {"version": version})
     if form.errors:
         messages.error(request, problems(form))
     return redirect(version)

@@ -10,10 +10,10 @@ from rest_framework.generics import ListAPIView, RetrieveAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from registry.actions import catalog
+from registry.actions import catalog, endings
 from registry.api.access import key_of
 from registry.api.base import Endpoint
-from registry.api.bodies import DatasetBody, ModelBody, ModelChanges
+from registry.api.bodies import DatasetBody, ModelBody, ModelChanges, ReasonBody
 from registry.api.serializers import DatasetSerializer, EnvironmentSerializer, ModelSerializer
 from registry.audit import Action
 from registry.errors import Forbidden
@@ -78,6 +78,20 @@ class ModelDetail(Models):
         """Change name, question, description, owners, teams or policy."""
         model = self.get_model()
         return self.tell(catalog.change_model(model, **self.read(ModelChanges), actor=self.actor))
+
+
+class ModelDelete(Models):
+    key_action = "upload"
+    attempts = {"POST": Action.MODEL_DELETED}
+
+    @extend_schema(request=ReasonBody, responses={204: None})
+    def post(self, request: Request, slug: str) -> Response:
+        """Take a model away from everybody. Its owners; refused while it serves.
+
+        Its short name stays taken, and its record stays: from now on every call for it gives 410.
+        """
+        endings.delete_model(self.get_model(), **self.read(ReasonBody), actor=self.actor)
+        return Response(status=204)
 
 
 class Datasets(Endpoint):

@@ -18,7 +18,9 @@ from registry.api.serializers import (
     ServedAtSerializer,
 )
 from registry.audit import Action
+from registry.errors import NotFound
 from registry.gate import environment_named
+from registry.history import answered_at
 from registry.models import Release
 
 
@@ -83,14 +85,20 @@ class ServedAt(Endpoint):
 
     @extend_schema(parameters=[AtQuery])
     def get(self, request: Request, slug: str) -> Response:
-        """Which version answered at that instant; 404 when none did."""
+        """Which version answered at that instant, approved by whom; 404 when none did."""
         model = self.get_model()
         asked = self.read_query(AtQuery)
         environment = environment_named(asked["environment"])
-        release = Release.objects.at(model, asked["time"], environment.slug)
-        if release is None:
+        answered = answered_at(model, asked["time"], environment.slug)
+        if answered is None:
             raise Http404
-        return self.answer(release)
+        if answered.silence:
+            raise NotFound(
+                _("%(version)s was released then, and in quarantine since %(since)s: nothing answered.")
+                % {"version": answered.release.version, "since": answered.silence.start.isoformat()},
+                code="quarantined_then",
+            )
+        return self.answer(answered)
 
 
 def _in_words(preview: releases.Preview) -> dict[str, object]:

@@ -10,9 +10,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from registry import artifacts, audit, permissions
-from registry.actions import admissions, catalog
+from registry.actions import admissions, catalog, endings
 from registry.api.base import Endpoint
-from registry.api.bodies import AdmitBody, CommentBody, ReasonBody, UploadQuery, VersionBody, VersionChanges
+from registry.api.bodies import (
+    AdmitBody,
+    ArchivedQuery,
+    CommentBody,
+    ReasonBody,
+    UploadQuery,
+    VersionBody,
+    VersionChanges,
+)
 from registry.api.serializers import VersionSerializer
 from registry.audit import Action
 from registry.errors import Refused
@@ -29,12 +37,17 @@ class Versions(Endpoint):
         return versions.prefetch_related("checks").filter(model=self.get_model()).order_by("-number")
 
 
+@extend_schema(parameters=[ArchivedQuery])
 class VersionList(Versions, ListAPIView):
-    """The versions of a model, newest first."""
+    """The versions of a model, newest first; the archived ones when asked for."""
 
     key_action = {"GET": "read", "POST": "upload"}
     attempts = {"POST": Action.VERSION_UPLOADED}
     max_upload = "MODELGATE_MAX_ARTIFACT"
+
+    def rows(self) -> QuerySet[ModelVersion]:
+        versions = super().rows()
+        return versions if self.read_query(ArchivedQuery)["archived"] else versions.filter(archived_at=None)
 
     def is_worth_recording(self, error: Refused) -> bool:
         return True  # every refused file is something that an auditor may ask about
@@ -120,6 +133,28 @@ class VersionRetire(Versions):
         """This version shall not answer any more. Refused while it serves."""
         version = self.get_version()
         return self.answer(catalog.retire(version, **self.read(ReasonBody), actor=self.actor))
+
+
+class VersionArchive(Versions):
+    key_action = ("release", "upload")
+    attempts = {"POST": Action.VERSION_ARCHIVED}
+
+    @extend_schema(request=ReasonBody, responses=VersionSerializer)
+    def post(self, request: Request, slug: str, number: int) -> Response:
+        """Leave a version that has ended out of lists. Nothing of it is removed."""
+        version = self.get_version()
+        return self.answer(endings.archive(version, **self.read(ReasonBody), actor=self.actor))
+
+
+class VersionUnarchive(Versions):
+    key_action = ("release", "upload")
+    attempts = {"POST": Action.VERSION_UNARCHIVED}
+
+    @extend_schema(request=ReasonBody, responses=VersionSerializer)
+    def post(self, request: Request, slug: str, number: int) -> Response:
+        """Show an archived version in lists again."""
+        version = self.get_version()
+        return self.answer(endings.unarchive(version, **self.read(ReasonBody), actor=self.actor))
 
 
 class VersionArtifact(Versions):
