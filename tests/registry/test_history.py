@@ -45,7 +45,7 @@ def model(author: User, approver: User) -> RegisteredModel:
 
 def number_at(model: RegisteredModel, time: datetime) -> int | None:
     found = answered_at(model, time)
-    return found and found.release.number
+    return found.release.number if found else None
 
 
 def test_an_interval_holds_its_beginning_and_not_its_end(model: RegisteredModel) -> None:
