@@ -7,6 +7,7 @@ does whoever looks for a prediction that is not there yet.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -23,7 +24,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from inference import ports, segments
-from inference.models import LogSegment, Prediction
+from inference.models import Erasure, LogSegment, Prediction
 from inference.ports import CallBatch, Label
 from inference.validation import trusted_table
 from registry.errors import Unavailable
@@ -120,7 +121,22 @@ def record(call: LoggedCall) -> None:
             _("The prediction could not be recorded, so it is not given."),
             code="log_unavailable",
             fix=_("Try again; if it stays so, tell an administrator that the data disk may be full."),
+            retry_after=5,
         ) from error
+
+
+def waiting_bytes() -> int:
+    """How much of this machine's log is not in the database yet."""
+    place = folder()
+    paths = segments.segments(place) if place.is_dir() else []
+    read = dict(
+        LogSegment.objects.filter(name__in=[path.name for path in paths]).values_list("name", "offset")
+    )
+    waiting = 0
+    for path in paths:
+        with suppress(FileNotFoundError):  # read to its end, and gone, while we looked
+            waiting += max(0, path.stat().st_size - read.get(path.name, 0))
+    return waiting
 
 
 # --- from the segments into the database ---
@@ -242,11 +258,14 @@ def _forget_the_deleted(calls: Sequence[dict[str, Any]]) -> None:
 
 def _drop_known_rows(calls: list[dict[str, Any]]) -> None:
     """A form that was sent twice is one prediction: rows that are there already are not counted again."""
+    for call in calls:
+        call["rows"] = [row for row in call["rows"] if not row.get("erased")]
     ids = [row["id"] for call in calls for row in call["rows"]]
     seen: set[str] = set()
     for begin in range(0, len(ids), INSERT_ROWS):
         some = ids[begin : begin + INSERT_ROWS]
-        seen.update(Prediction.objects.filter(public_id__in=some).values_list("public_id", flat=True))
+        for known in (Prediction, Erasure):
+            seen.update(known._base_manager.filter(public_id__in=some).values_list("public_id", flat=True))
     for call in calls:
         fresh = []
         for row in call["rows"]:

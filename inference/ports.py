@@ -79,6 +79,7 @@ class PredictionRecord:
     user_name: str = ""
     request_id: str = ""
     latency_ms: float | None = None
+    inputs_removed_at: datetime | None = None  # the model's policy emptied them
     extra: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -15,7 +15,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +25,7 @@ MAGIC = b"MGL1"
 HEADER = struct.Struct("<4sII")
 MAX_PAYLOAD = 256 * 1024 * 1024
 ROTATE_BYTES = 64 * 1024 * 1024
+ROTATE_SECONDS = 24 * 3600.0  # so that what the database forgets is not kept in a file for long
 READ_BYTES = 4 * 1024 * 1024
 
 _sequence = itertools.count()
@@ -44,13 +45,14 @@ class Writer:
         self._lock = threading.Lock()
         self._fd = -1
         self._size = 0
+        self._rotate_at = 0.0
         os.register_at_fork(after_in_child=self._forget)
 
     def append(self, payload: bytes) -> None:
         """Write one frame or nothing; OSError when it is not on its way to the disk."""
         data = frame(payload)
         with self._lock:
-            if self._fd < 0 or self._size >= self.rotate_bytes:
+            if self._fd < 0 or self._size >= self.rotate_bytes or time.monotonic() > self._rotate_at:
                 self._rotate()
             self._write(data)
 
@@ -68,8 +70,16 @@ class Writer:
             self._undo()
             raise OSError(errno.ENOSPC, "the frame was written only in part")
         if self.fsync:
-            os.fdatasync(self._fd)
+            self._sync()
         self._size += written
+
+    def _sync(self) -> None:
+        """What may not be on the disk must not be in the file either: nobody is told that it was recorded."""
+        try:
+            os.fdatasync(self._fd)
+        except OSError:
+            self._undo()
+            raise
 
     def _undo(self) -> None:
         """Leave no torn frame behind; where even that fails, the next call begins a new file."""
@@ -86,10 +96,15 @@ class Writer:
         )
         hidden = self.folder / f"{name}.new"
         fd = os.open(hidden, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL, 0o600)
-        # Locked before it gets its name: a reader never takes a newborn segment for an orphan.
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        hidden.rename(self.folder / f"{name}{SUFFIX}")
+        try:
+            # Locked before it gets its name: a reader never takes a newborn segment for an orphan.
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            hidden.rename(self.folder / f"{name}{SUFFIX}")
+        except OSError:
+            os.close(fd)
+            raise
         self._fd, self._size = fd, 0
+        self._rotate_at = time.monotonic() + ROTATE_SECONDS
 
     def _close(self) -> None:
         if self._fd >= 0:
@@ -109,6 +124,10 @@ class Frames:
     end: int
     payloads: list[bytes] = field(default_factory=list)
     lost: int = 0
+    places: list[int] = field(default_factory=list)  # where in the file each frame begins
+
+    def placed(self) -> Iterator[tuple[int, bytes]]:
+        return zip(self.places, self.payloads, strict=True)
 
 
 def read(path: Path, offset: int, *, limit: int = READ_BYTES) -> Frames:
@@ -124,6 +143,7 @@ def read(path: Path, offset: int, *, limit: int = READ_BYTES) -> Frames:
         payload = _payload_at(data, position)
         if payload is not None:
             frames.payloads.append(payload)
+            frames.places.append(offset + position)
             position += HEADER.size + len(payload)
             continue
         found = _next_frame(data, position + 1) if _is_damaged(data, position) else -1
@@ -133,6 +153,29 @@ def read(path: Path, offset: int, *, limit: int = READ_BYTES) -> Frames:
         position = found
     frames.end = offset + position
     return frames
+
+
+def overwrite(path: Path, change: Callable[[bytes], bytes | None]) -> int:
+    """Replace payloads in place, each by one of the same length or (None) by nothing; how many were.
+
+    Each is one write, so that a kill leaves the old frame or the new one. The writer only ever appends, and readers
+    are kept away by the turn.
+    """
+    changed, offset = 0, 0
+    with path.open("r+b", buffering=0) as file:
+        while (frames := read(path, offset)).payloads:
+            for position, payload in frames.placed():
+                new = change(payload)
+                if new is None:
+                    continue
+                if len(new) != len(payload):
+                    raise ValueError("a frame cannot change its length")
+                os.pwrite(file.fileno(), frame(new), position)
+                changed += 1
+            offset = frames.end
+        if changed:
+            os.fdatasync(file.fileno())
+    return changed
 
 
 def _needed(data: bytes) -> int:

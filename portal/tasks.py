@@ -14,6 +14,8 @@ PARTS = (
     "inference.heartbeats.beat_tick",
     "inference.keeping.keep_released",
     "inference.log.ingest",
+    "inference.erasing.clean_segments",
+    "inference.retention.forget_old_inputs",
     "inference.checks.requeue_stuck",
     "inference.batches.requeue_lost",
     "monitoring.actions.tick",

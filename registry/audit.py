@@ -71,6 +71,7 @@ class Action(models.TextChoices):
     FREEZE_LIFTED = "freeze.lifted"
     PREDICTION_MADE = "prediction.made"
     PREDICTION_READ = "prediction.read"
+    PREDICTION_ERASED = "prediction.erased"
     FEEDBACK_GIVEN = "feedback.given"
     BATCH_STARTED = "batch.started"
     BATCH_CANCELLED = "batch.cancelled"

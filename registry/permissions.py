@@ -129,6 +129,11 @@ def can_see_others_inputs(user: Any, model: RegisteredModel) -> bool:
     return model.rules.owners_see_inputs and model.is_owned_by(user)
 
 
+def can_erase(user: Any, model: RegisteredModel) -> bool:
+    """Erase what was asked about a person."""
+    return has_role(user, Role.ADMIN) or (has_role(user, Role.AUTHOR) and model.is_owned_by(user))
+
+
 def can_see_audit(user: Any) -> bool:
     return has_role(user, Role.AUDITOR, Role.ADMIN)
 

@@ -16,6 +16,7 @@ from registry import measures
 from registry.errors import FieldError, Invalid
 
 MOST_DAYS = 365
+MOST_INPUT_DAYS = 3_650
 MOST_GROUPS = 20
 MOST_GATES = 20
 MOST_SLICES = 10
@@ -115,6 +116,7 @@ class Policy:
     owners_see_inputs: bool = False
     extra_approval_for_pickle: bool = False
     request_days: int | None = None  # None: as the installation says
+    input_days: int | None = None  # None: inputs are kept
     approver_groups: tuple[str, ...] = ()  # empty: every approver
     gates: tuple[Gate, ...] = ()
 
@@ -157,6 +159,15 @@ class Policy:
             said.append(_("Pickle and joblib files need one approval more."))
         if self.owners_see_inputs:
             said.append(_("Owners see what others asked."))
+        if self.input_days:
+            said.append(
+                ngettext(
+                    "Inputs are deleted after %d day; answers are kept.",
+                    "Inputs are deleted after %d days; answers are kept.",
+                    self.input_days,
+                )
+                % self.input_days
+            )
         return [*said, *(f"{gate.words}." for gate in self.gates)]
 
 
@@ -186,6 +197,7 @@ class _Reader:
             "owners_see_inputs": self._flag,
             "extra_approval_for_pickle": self._flag,
             "request_days": self._days,
+            "input_days": self._input_days,
             "approver_groups": self._groups,
             "gates": self._gates,
         }
@@ -220,6 +232,9 @@ class _Reader:
 
     def _days(self, place: str, value: Any) -> int | None:
         return None if value is None else self._whole(place, value, 1, MOST_DAYS)
+
+    def _input_days(self, place: str, value: Any) -> int | None:
+        return None if value is None else self._whole(place, value, 1, MOST_INPUT_DAYS)
 
     def _whole(self, place: str, value: Any, least: int, most: int) -> int:
         if type(value) is not int or not least <= value <= most:

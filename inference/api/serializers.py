@@ -105,6 +105,16 @@ class PredictionSerializer(serializers.Serializer):
     latency_ms = serializers.FloatField(allow_null=True)
 
 
+class EraseBody(Body):
+    reason = serializers.CharField(max_length=2000)
+
+
+class ErasedSerializer(serializers.Serializer):
+    predictions = serializers.IntegerField()
+    outcomes = serializers.IntegerField()
+    unknown = serializers.ListField(child=serializers.CharField())
+
+
 class FeedbackItem(serializers.Serializer):
     """What came true of one prediction."""
 

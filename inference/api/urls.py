@@ -8,6 +8,9 @@ prediction_urls = [
     path("models/<slug:slug>/predict/", predictions.Predict.as_view(), name="predict"),
     path("models/<slug:slug>/compare/", predictions.Compare.as_view(), name="compare"),
     path("predictions/<slug:prediction>/", predictions.PredictionDetail.as_view(), name="prediction-detail"),
+    path(
+        "predictions/<slug:prediction>/erase/", predictions.PredictionErase.as_view(), name="prediction-erase"
+    ),
     path("feedback/", predictions.Feedback.as_view(), name="feedback"),
 ]
 

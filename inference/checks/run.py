@@ -11,13 +11,14 @@ from typing import Any
 
 import structlog
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import F, Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from inference import dispatch, runners
 from inference.checks import steps, versions
 from inference.checks.outcome import Outcome, Problem, explain
+from inference.models import CheckAttempts
 from registry import audit
 from registry.actions import catalog
 from registry.errors import Refused
@@ -26,6 +27,7 @@ from registry.models import CheckResult, ModelVersion
 logger = structlog.get_logger(__name__)
 
 TASK = "inference.checks.tasks.check_version"
+ATTEMPTS = 3
 LEASE = timedelta(minutes=8)  # longer than any one check may take
 UNTOUCHED = timedelta(seconds=30)
 
@@ -39,6 +41,7 @@ class _Lost(Exception):
 @transaction.atomic
 def start(version_id: int) -> None:
     """Lay out the list that the page shows, and let a worker begin once this is committed."""
+    CheckAttempts.objects.filter(version=version_id).delete()
     _lay_out(version_id)
     dispatch.enqueue(TASK, version_id)
 
@@ -58,11 +61,15 @@ def requeue_stuck() -> int:
 
 def run(version_id: int) -> None:
     """Try everything, once. Running it twice, or twice at the same time, changes nothing more."""
-    lease = _claim(version_id)
-    if lease is None:
+    claim = _claim(version_id)
+    if claim is None:
         return
+    lease, died_at = claim
     version = ModelVersion.objects.select_related("model", "reference", "evaluation").get(pk=version_id)
     with audit.context(channel="task"):
+        if _attempts(version_id) > ATTEMPTS:
+            _give_up(version, lease, _worn_out(died_at), died_at)
+            return
         try:
             with runners.fresh(version) as runner:
                 _try_all(steps.Case(version, runner), lease)
@@ -74,7 +81,7 @@ def run(version_id: int) -> None:
                 _leave_for_later(lease)
             else:
                 logger.exception("checks_broken", version=str(version))
-                _give_up(version, lease)
+                _give_up(version, lease, explain(RuntimeError())[0])
 
 
 def _try_all(case: steps.Case, lease: "Lease") -> None:
@@ -172,6 +179,7 @@ def _leave_for_later(lease: "Lease") -> None:
     waiting.update(detail=_("The model service does not answer; this goes on by itself when it does."))
     held = ModelVersion.objects.filter(pk=lease.version_id, checks_started_at=lease.stamp)
     held.update(checks_started_at=timezone.now() - UNTOUCHED)
+    CheckAttempts.objects.filter(version=lease.version_id).delete()  # the version is not to blame
 
 
 def _environment(case: steps.Case) -> dict[str, object]:
@@ -180,7 +188,22 @@ def _environment(case: steps.Case) -> dict[str, object]:
     return {"packages": versions.here(case.facts), "made_with": made_with}
 
 
-def _give_up(version: ModelVersion, lease: "Lease") -> None:
+def _attempts(version_id: int) -> int:
+    """How many workers have begun with it, this one counted."""
+    attempts = CheckAttempts.objects.get_or_create(version_id=version_id)[0]
+    CheckAttempts.objects.filter(pk=attempts.pk).update(count=F("count") + 1)
+    return attempts.count + 1
+
+
+def _worn_out(name: str) -> str:
+    return _(
+        "The checks were begun %(times)d times, and each time they took their worker with them (last at “%(name)s”). "
+        "Make the model or its reference data smaller, or ask an administrator for a worker with more memory; "
+        "then start the checks again."
+    ) % {"times": ATTEMPTS, "name": name}
+
+
+def _give_up(version: ModelVersion, lease: "Lease", why: str, name: str = "") -> None:
     """Something that is no check failed: the version must not stay where nobody looks at it again.
 
     Unless another worker looks at it already: then its results are the ones that count.
@@ -188,9 +211,9 @@ def _give_up(version: ModelVersion, lease: "Lease") -> None:
     if not _still_ours(lease):
         return
     left = version.checks.filter(status__in=[Status.WAITING, Status.RUNNING])
-    name = left.values_list("name", flat=True).first() or next(reversed(steps.STEPS))
+    name = name or left.values_list("name", flat=True).first() or next(reversed(steps.STEPS))
     left.update(status=Status.SKIPPED)
-    _save(version, name, list(steps.STEPS).index(name), Status.FAILED, explain(RuntimeError())[0], [], None)
+    _save(version, name, list(steps.STEPS).index(name), Status.FAILED, why, [], None)
     catalog.finish_checks(version, passed=False, measured={}, environment=version.environment)
 
 
@@ -220,8 +243,8 @@ class Lease:
         self.stamp = now
 
 
-def _claim(version_id: int) -> Lease | None:
-    """The lease, unless there is nothing to do or somebody does it already."""
+def _claim(version_id: int) -> tuple[Lease, str] | None:
+    """The lease, and the check at which the last worker died; None when there is nothing to do or somebody does it."""
     version = ModelVersion.objects.filter(pk=version_id, state=ModelVersion.State.CHECKING).first()
     if version is None:
         return None
@@ -234,5 +257,6 @@ def _claim(version_id: int) -> Lease | None:
         lease.renew()
     except _Lost:
         return None
+    died_at = version.checks.filter(status=Status.RUNNING).values_list("name", flat=True).first()
     _lay_out(version_id)
-    return lease
+    return lease, died_at or next(iter(steps.STEPS))

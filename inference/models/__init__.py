@@ -1,15 +1,18 @@
 """The list of what running models leaves behind."""
 
 from inference.models.batches import BatchChunk, BatchJob
+from inference.models.checks import CheckAttempts
 from inference.models.forms import VersionForm, stored_form
 from inference.models.heartbeat import Heartbeat
 from inference.models.measurements import Comparison, Measurement
-from inference.models.predictions import Feedback, LogSegment, Prediction
+from inference.models.predictions import Erasure, Feedback, LogSegment, Prediction
 
 __all__ = [
     "BatchChunk",
     "BatchJob",
+    "CheckAttempts",
     "Comparison",
+    "Erasure",
     "Feedback",
     "Heartbeat",
     "LogSegment",

@@ -50,6 +50,9 @@ class Prediction(models.Model):
     warnings = models.JSONField(default=list)
     latency_ms = models.FloatField()
     request_id = models.CharField(max_length=64, blank=True)
+    inputs_removed_at = models.DateTimeField(
+        null=True, help_text=_("when the model's policy emptied the inputs")
+    )
 
     objects = PredictionQuerySet.as_manager()
 
@@ -86,7 +89,19 @@ class Prediction(models.Model):
             user_name=self.user_name,
             request_id=self.request_id,
             latency_ms=self.latency_ms,
+            inputs_removed_at=self.inputs_removed_at,
         )
+
+
+class Erasure(models.Model):
+    """A prediction that was erased: nothing is left of it but this id, which keeps the log from bringing it back."""
+
+    public_id = models.CharField(max_length=64, unique=True)
+    model = models.ForeignKey(RegisteredModel, models.PROTECT, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.public_id
 
 
 class LogSegment(models.Model):

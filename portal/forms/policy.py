@@ -10,7 +10,16 @@ from django.utils.translation import gettext_lazy as lazy
 
 from registry import measures
 from registry.models import RegisteredModel
-from registry.policy import MOST_DAYS, OF_SLICES, LatencyGate, MetricGate, Policy, SliceGate, gate_json
+from registry.policy import (
+    MOST_DAYS,
+    MOST_INPUT_DAYS,
+    OF_SLICES,
+    LatencyGate,
+    MetricGate,
+    Policy,
+    SliceGate,
+    gate_json,
+)
 
 
 class PolicyForm(forms.Form):
@@ -38,6 +47,13 @@ class PolicyForm(forms.Form):
         label=lazy("Owners see what others asked"),
         required=False,
         help_text=lazy("Each look is in the audit log."),
+    )
+    input_days = forms.IntegerField(
+        label=lazy("Days that inputs are kept"),
+        min_value=1,
+        max_value=MOST_INPUT_DAYS,
+        required=False,
+        help_text=lazy("Older inputs are deleted; answers, outcomes and counts stay. Empty: kept."),
     )
     p95_ms = forms.FloatField(
         label=lazy("p95 of one row at most, in ms"), required=False, min_value=0.1, help_text=""
@@ -75,7 +91,13 @@ class PolicyForm(forms.Form):
 
     @property
     def plain_fields(self) -> list[forms.BoundField]:
-        names = ("approver_groups", "request_days", "extra_approval_for_pickle", "owners_see_inputs")
+        names = (
+            "approver_groups",
+            "request_days",
+            "extra_approval_for_pickle",
+            "owners_see_inputs",
+            "input_days",
+        )
         return [self[name] for name in names if name in self.fields]
 
     def clean(self) -> dict[str, Any]:
@@ -95,6 +117,7 @@ class PolicyForm(forms.Form):
             "request_days": data["request_days"],
             "extra_approval_for_pickle": data["extra_approval_for_pickle"],
             "owners_see_inputs": data["owners_see_inputs"],
+            "input_days": data["input_days"],
             "gates": list(self._gates(data)),
         }
 
@@ -131,6 +154,7 @@ def initial_of(policy: Policy) -> dict[str, Any]:
         "request_days": policy.request_days,
         "extra_approval_for_pickle": policy.extra_approval_for_pickle,
         "owners_see_inputs": policy.owners_see_inputs,
+        "input_days": policy.input_days,
         "min_rows": 30,
     }
     for gate in policy.gates:

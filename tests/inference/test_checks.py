@@ -465,7 +465,12 @@ def test_a_worker_that_was_thought_dead_stops_when_another_took_over(
 
 
 @pytest.mark.parametrize(
-    "end", [run._give_up, lambda _version, lease: run._leave_for_later(lease)], ids=["broken", "service away"]
+    "end",
+    [
+        lambda version, lease: run._give_up(version, lease, "broken"),
+        lambda _version, lease: run._leave_for_later(lease),
+    ],
+    ids=["broken", "service away"],
 )
 def test_a_worker_that_breaks_late_leaves_the_version_to_the_one_that_took_over(
     author: User, no_checks: list[int], end: Any
@@ -520,6 +525,31 @@ def test_the_tick_hands_on_a_version_whose_worker_died(
 
     assert checks.requeue_stuck() == 1
     assert failed(finish(version)) == {}
+
+
+def test_checks_that_take_their_worker_along_each_time_end(author: User, no_checks: list[int]) -> None:
+    version = upload(author, trained.logistic())
+    checks.start(version.pk)
+    for _attempt in range(run.ATTEMPTS):
+        assert run._claim(version.pk) is not None
+        assert run._attempts(version.pk) <= run.ATTEMPTS
+        version.checks.filter(name="load").update(status="running")  # and here the worker dies
+        ModelVersion.objects.update(checks_started_at=timezone.now() - run.LEASE - timedelta(seconds=1))
+
+    run.run(version.pk)
+
+    version.refresh_from_db()
+    assert version.state == State.CHECKS_FAILED
+    why = version.checks.get(status="failed")
+    assert why.name == "load"
+    assert "3 times" in why.detail and "load" in why.detail
+
+
+def test_checks_that_are_started_again_have_all_attempts_again(author: User, no_checks: list[int]) -> None:
+    version = upload(author, trained.logistic())
+    for _attempt in range(run.ATTEMPTS + 1):
+        checks.start(version.pk)
+        assert run._attempts(version.pk) == 1
 
 
 def test_a_version_that_is_gone_is_no_error(db: None) -> None:

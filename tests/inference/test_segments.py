@@ -1,5 +1,6 @@
 """Segment files: whole frames in, whole frames out, whatever was torn, damaged or killed in between."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -8,6 +9,34 @@ from pathlib import Path
 import pytest
 
 from inference import segments
+
+ROOT = Path(__file__).resolve().parents[2]
+
+FULL = """
+import resource, signal, sys
+from pathlib import Path
+from inference import segments
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+writer, refused, written = segments.Writer(Path(sys.argv[1])), 0, 0
+
+def append(count):
+    global refused, written
+    for number in range(count):
+        try:
+            writer.append(b"x" * (900 + 7 * number))
+            written += 1
+        except OSError:
+            refused += 1
+
+append(5)
+_soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, hard))
+append(20)
+resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+append(5)
+print(refused, written)
+"""
 
 
 def only(folder: Path) -> Path:
@@ -144,6 +173,57 @@ def test_one_reader_at_a_time(tmp_path: Path) -> None:
         assert (first, second) == (True, False)
     with segments.turn(lock, wait=False) as again:
         assert again
+
+
+def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
+    """A limit on the size of files does to a write what a full disk does: some bytes go in, the rest does not."""
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+    refused, written = map(int, done.stdout.split())
+    assert refused > 3
+    frames = segments.read(only(tmp_path), 0, limit=1 << 20)
+    assert (len(frames.payloads), frames.lost) == (written, 0)
+    assert only(tmp_path).stat().st_size == frames.end
+
+
+def test_what_could_not_be_synced_is_not_in_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    writer = segments.Writer(tmp_path, fsync=True)
+    writer.append(b"one")
+
+    def fail(_fd: int) -> None:
+        raise OSError(errno.EIO, "no")
+
+    with monkeypatch.context() as context, pytest.raises(OSError, match="no"):
+        context.setattr(os, "fdatasync", fail)
+        writer.append(b"two")
+    writer.append(b"three")
+
+    assert segments.read(only(tmp_path), 0).payloads == [b"one", b"three"]
+
+
+def test_a_segment_is_not_written_to_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(segments, "ROTATE_SECONDS", -1.0)
+    writer = segments.Writer(tmp_path)
+    writer.append(b"one")
+    writer.append(b"two")
+
+    assert [segments.read(path, 0).payloads for path in segments.segments(tmp_path)] == [[b"one"], [b"two"]]
+
+
+def test_frames_are_overwritten_where_they_are(tmp_path: Path) -> None:
+    writer = segments.Writer(tmp_path)
+    for payload in (b"one", b"two", b"six"):
+        writer.append(payload)
+
+    assert segments.overwrite(only(tmp_path), lambda payload: b"___" if payload == b"two" else None) == 1
+    writer.append(b"ten")
+
+    assert segments.read(only(tmp_path), 0).payloads == [b"one", b"___", b"six", b"ten"]
+    with pytest.raises(ValueError, match="length"):
+        segments.overwrite(only(tmp_path), lambda _payload: b"longer")
 
 
 def test_a_frame_that_could_be_written_only_in_part_leaves_nothing(

@@ -11,11 +11,13 @@ from django.core.management.base import CommandError
 from django.db import connection
 from django.test import Client
 
+from inference.predictions import predict
 from portal import units
 from registry import audit, triggers
 from registry.audit_export import SCRIPT, export
 from registry.models import ApiKey, AuditEvent, Role, User
 from tests import factories
+from tests.inference import answers
 
 pytestmark = pytest.mark.django_db
 
@@ -229,3 +231,28 @@ def test_every_command_of_ours_says_what_it_does() -> None:
         "apikey",
         "rollback",
     } <= set(ours)
+
+
+class TestErasePredictions:
+    def test_it_erases_and_says_what_it_does_not_know(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        answers.install(monkeypatch)
+        release, admin = factories.create_release(), factories.create_user(roles=[Role.ADMIN])
+        business = factories.create_user(roles=[Role.BUSINESS])
+        [row] = predict(release.model, [answers.row()], actor=business, channel="api").rows
+
+        said = run("erase_predictions", row.id, "p_nothing", reason="asked by the person", by=admin.email)
+
+        assert said == ["1 erased, with 0 outcomes.", "p_nothing: nothing is known under this id"]
+        event = AuditEvent.objects.get(action=audit.Action.PREDICTION_ERASED)
+        assert (event.channel, event.actor_name) == ("command", str(admin))
+
+    def test_who_may_not_is_told_and_it_is_recorded(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        answers.install(monkeypatch)
+        release, business = factories.create_release(), factories.create_user(roles=[Role.BUSINESS])
+        [row] = predict(release.model, [answers.row()], actor=business, channel="api").rows
+
+        with pytest.raises(CommandError, match="Only an owner"):
+            run("erase_predictions", row.id, reason="curious", by=business.email)
+
+        refused = AuditEvent.objects.get(action=audit.Action.PREDICTION_ERASED)
+        assert refused.result == "refused"

@@ -8,13 +8,15 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inference import comparing, feedback, predictions, records
+from inference import comparing, erasing, feedback, predictions, records
 from inference.api import refusals
 from inference.api.rendering import AnswerRenderer
 from inference.api.serializers import (
     AnswerSerializer,
     CompareQuery,
     ComparisonSerializer,
+    EraseBody,
+    ErasedSerializer,
     FeedbackBody,
     PredictBody,
     PredictionSerializer,
@@ -72,6 +74,21 @@ class PredictionDetail(Endpoint):
             raise Http404
         record = records.read(prediction, actor=self.actor)
         return self.answer(_told(record, model))
+
+
+class PredictionErase(Endpoint):
+    key_action = ("upload", "audit")
+    attempts = {"POST": Action.PREDICTION_ERASED}
+    serializer_class = ErasedSerializer
+
+    @extend_schema(request=EraseBody, responses=ErasedSerializer)
+    def post(self, request: Request, prediction: str) -> Response:
+        """Erase what was asked about a person: owners of the model, and administrators. Counts stay."""
+        reason = self.read(EraseBody)["reason"]
+        erased = erasing.erase([prediction], actor=self.actor, reason=reason, among=self.models())
+        if erased.unknown:
+            raise Http404
+        return Response(erased.to_json())
 
 
 class Feedback(Endpoint):

@@ -164,7 +164,7 @@ class Start:
             return False
         self.jail = str(parts.pop("jail", jail.NOT_TRIED))
         return self.jail != jail.NOT_TRIED and all(
-            parts.get(each) == "ok" for each in parts if each != "ready"
+            str(parts[each]).split(" ")[0] == "ok" for each in parts if each != "ready"
         )
 
     def _ask(self, path: str) -> tuple[int, bytes]:

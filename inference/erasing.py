@@ -1,0 +1,180 @@
+"""The verb `erase`: what was asked about a person goes away; that it went, and every count, stays.
+
+The row leaves the look-up table, its outcomes lose the id that led to them, and its bytes leave the segments of the
+log that are still on disk. A tombstone with nothing but the id keeps the log from being read in again, and tells the
+other machines, whose ticks clean their own segments.
+"""
+
+import secrets
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import orjson
+import structlog
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils.translation import gettext as _
+
+from inference import log, records, segments
+from inference.ids import PREFIX
+from inference.models import Erasure, Feedback, LogSegment, Prediction
+from registry import audit, permissions
+from registry.errors import FieldError, Invalid
+from registry.models import RegisteredModel
+
+logger = structlog.get_logger(__name__)
+
+MAX_IDS = 1_000
+MARK = "erased.mark"  # beside the segments: the last tombstone that this machine has dealt with
+
+
+@dataclass
+class Erased:
+    """How many predictions and outcomes lost their person, and which ids nobody knows (any more)."""
+
+    predictions: int = 0
+    outcomes: int = 0
+    unknown: list[str] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"predictions": self.predictions, "outcomes": self.outcomes, "unknown": self.unknown}
+
+
+def erase(
+    ids: Iterable[str], *, actor: Any, reason: str, among: QuerySet[RegisteredModel] | None = None
+) -> Erased:
+    """Erase those predictions for good. Owners of the model, and administrators, with a reason.
+
+    Refuses rows of batches (422: they go with their batch) and who may not (403). Ids that do not exist, that were
+    erased before, or that this person may not know of, come back as `unknown`; `among` narrows it to a key's models.
+    """
+    wanted = list(dict.fromkeys(ids))
+    _require_sense(wanted, reason)
+    found = records.find_many(wanted)
+    visible = RegisteredModel.objects.visible_to(actor) if among is None else among
+    models = visible.in_bulk({record.model_id for record in found.values()})
+    for model in models.values():
+        permissions.require(
+            permissions.can_erase(actor, model),
+            _("Only an owner of “%(model)s” or an administrator may erase its predictions.")
+            % {"model": model},
+            code="not_owner",
+        )
+    by_model: dict[int, list[str]] = defaultdict(list)
+    for public_id, record in found.items():
+        by_model[record.model_id].append(public_id)
+    erased = Erased()
+    with transaction.atomic():
+        for model_id, model in models.items():
+            _erase_of(model, by_model[model_id], actor, reason.strip(), erased)
+        transaction.on_commit(partial(_clean_here, erased.predictions))
+    known = {each for model_id in models for each in by_model[model_id]}
+    erased.unknown = [each for each in wanted if each not in known]
+    return erased
+
+
+def _require_sense(ids: Sequence[str], reason: str) -> None:
+    errors: list[FieldError] = []
+    if not reason.strip():
+        errors.append({"field": "reason", "code": "missing", "fix": _("Say why, for the audit log.")})
+    if not 1 <= len(ids) <= MAX_IDS:
+        expected = f"1 … {MAX_IDS}"
+        errors.append({"field": "predictions", "code": "row_count", "expected": expected})
+    errors.extend(
+        {
+            "field": "predictions",
+            "code": "batch_row",
+            "value": each[:80],
+            "expected": _("ids of single predictions"),
+            "fix": _("A row of a batch goes with its batch: its files are deleted when their time is over."),
+        }
+        for each in ids
+        if not each.startswith(PREFIX)
+    )
+    if errors:
+        raise Invalid(_("These predictions cannot be erased so."), code="invalid_erasure", errors=errors)
+
+
+def _erase_of(model: RegisteredModel, ids: list[str], actor: Any, reason: str, erased: Erased) -> None:
+    Erasure.objects.bulk_create(
+        [Erasure(public_id=each, model=model) for each in ids], ignore_conflicts=True, batch_size=500
+    )
+    outcomes = sum(_unlink_outcomes(each) for each in ids)
+    count = Prediction.objects.filter(public_id__in=ids).delete()[0]
+    if not count:
+        return
+    audit.record(
+        audit.Action.PREDICTION_ERASED,
+        target=model,
+        actor=actor,
+        reason=reason,
+        predictions=ids[:100],
+        count=count,
+        outcomes=outcomes,
+    )
+    erased.predictions += count
+    erased.outcomes += outcomes
+
+
+def _unlink_outcomes(public_id: str) -> int:
+    """Performance stays as it was measured; nothing leads from the outcome to the person any more."""
+    outcomes = Feedback.objects.filter(prediction_id=public_id)
+    return outcomes.update(prediction_id=f"erased_{secrets.token_hex(12)}")
+
+
+# --- the segments ---
+
+
+def _clean_here(count: int) -> None:
+    """Right after the act; where it fails, the tick does it."""
+    if not count:
+        return
+    try:
+        clean_segments()
+    except OSError:
+        logger.exception("erasure_waits_for_the_tick")
+
+
+def clean_segments() -> int:
+    """Overwrite what was erased since the last time in this machine's segments; how many frames were."""
+    folder = log.folder()
+    if not folder.is_dir():
+        return 0
+    with segments.turn(folder / "ingest.lock", wait=True):
+        mark = folder / MARK
+        last = int(mark.read_text() or 0) if mark.exists() else 0
+        fresh = dict(Erasure.objects.filter(pk__gt=last).order_by("pk").values_list("public_id", "pk"))
+        if not fresh:
+            return 0
+        cleaned = sum(_clean(path, set(fresh)) for path in segments.segments(folder))
+        _write(mark, str(max(fresh.values())))
+    return cleaned
+
+
+def _write(path: Path, text: str) -> None:
+    beside = path.with_suffix(".new")
+    beside.write_text(text)
+    beside.rename(path)
+
+
+def _clean(path: Path, ids: set[str]) -> int:
+    """Only what is in the database already: what comes later is measured against the tombstones as it comes in."""
+    segment = LogSegment.objects.filter(name=path.name).first()
+    return segments.overwrite(path, partial(_without, ids=ids)) if segment else 0
+
+
+def _without(payload: bytes, ids: set[str]) -> bytes | None:
+    """The call without those rows, as long as it was; None when it holds none of them."""
+    call = orjson.loads(payload)
+    mine = [row for row in call["rows"] if row["id"] in ids and not row.get("erased")]
+    if not mine:
+        return None
+    rows = [{"id": row["id"], "erased": True} if row["id"] in ids else row for row in call["rows"]]
+    call["rows"] = rows
+    if all(row.get("erased") for row in rows):
+        call |= {"user": None, "user_name": "", "key": None, "key_name": "", "request_id": ""}
+    return orjson.dumps(call).ljust(len(payload))

@@ -1,0 +1,231 @@
+"""What was asked about a person goes away everywhere; that it went, and every count, stays."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from inference import erasing, log, ports, records, retention, segments
+from inference.erasing import Erased
+from inference.feedback import give_feedback
+from inference.models import Erasure, Feedback, LogSegment, Prediction
+from inference.predictions import predict
+from registry.errors import Forbidden, Invalid
+from registry.models import AuditEvent, Release, Role, User
+from tests import factories
+from tests.api import Program, create_key
+from tests.inference import answers
+
+pytestmark = pytest.mark.django_db
+Erase = Callable[..., Erased]
+
+
+@pytest.fixture
+def release(monkeypatch: pytest.MonkeyPatch) -> Release:
+    answers.install(monkeypatch)
+    return factories.create_release()
+
+
+@pytest.fixture
+def owner(release: Release) -> User:
+    owner = factories.create_user(email="owner@example.com", roles=[Role.AUTHOR])
+    release.model.owners.add(owner)
+    return owner
+
+
+@pytest.fixture
+def erase(django_capture_on_commit_callbacks: Any) -> Erase:
+    """The verb, in a transaction that is committed."""
+
+    def act(*args: Any, **kwargs: Any) -> Erased:
+        with django_capture_on_commit_callbacks(execute=True):
+            return erasing.erase(*args, **kwargs)
+
+    return act
+
+
+def ask(release: Release, actor: User, count: int = 1, **fields: Any) -> list[str]:
+    rows = [answers.row(**fields)] * count
+    return [row.id for row in predict(release.model, rows, actor=actor, channel="api").rows]
+
+
+def on_disk() -> bytes:
+    return b"".join(path.read_bytes() for path in segments.segments(log.folder()))
+
+
+def test_it_leaves_the_table_and_the_segments(
+    release: Release, business: User, owner: User, erase: Erase
+) -> None:
+    [gone] = ask(release, business, city="Zuidoostbeemster")
+    [kept] = ask(release, business, city="Pune")
+    assert records.find(gone) and b"Zuidoostbeemster" in on_disk()
+    size = len(on_disk())
+
+    erased = erase([gone], actor=owner, reason="asked by the person")
+
+    assert erased.to_json() == {"predictions": 1, "outcomes": 0, "unknown": []}
+    assert records.find(gone) is None
+    assert not Prediction.objects.filter(public_id=gone).exists()
+    assert b"Zuidoostbeemster" not in on_disk() and b"Pune" in on_disk()
+    assert len(on_disk()) == size
+    assert records.find(kept) is not None
+
+
+def test_a_neighbour_of_the_same_call_stays(
+    release: Release, business: User, owner: User, erase: Erase
+) -> None:
+    gone, kept = ask(release, business, 2)
+
+    erase([gone], actor=owner, reason="asked by the person")
+    [payload] = segments.read(segments.segments(log.folder())[0], 0).payloads
+    call = orjson.loads(payload)
+
+    assert call["rows"][0] == {"id": gone, "erased": True}
+    assert call["rows"][1]["id"] == kept and call["rows"][1]["inputs"]
+    assert call["user"] == business.pk
+
+
+def test_it_does_not_come_back_when_the_log_is_read_again(
+    release: Release, business: User, owner: User, erase: Erase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone, kept = ask(release, business, 2)
+    erase([gone], actor=owner, reason="asked by the person")
+    LogSegment.objects.update(offset=0)  # a database that was restored from before
+    Prediction.objects.all().delete()
+    counted: list[int] = []
+    monkeypatch.setattr(ports, "sinks", [lambda batch: counted.append(len(batch))])
+
+    log.ingest(wait=True)
+
+    assert list(Prediction.objects.values_list("public_id", flat=True)) == [kept]
+    assert counted == [1]
+
+
+def test_another_machine_cleans_its_own_segments_at_its_tick(
+    release: Release, business: User, owner: User, erase: Erase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(erasing, "_clean_here", lambda _count: None)  # the act happened elsewhere
+    [gone] = ask(release, business, city="Zuidoostbeemster")
+    erase([gone], actor=owner, reason="asked by the person")
+    assert b"Zuidoostbeemster" in on_disk()
+
+    assert erasing.clean_segments() == 1
+    assert b"Zuidoostbeemster" not in on_disk()
+    assert erasing.clean_segments() == 0
+
+
+def test_the_writer_goes_on_behind_what_was_overwritten(
+    release: Release, business: User, owner: User, erase: Erase
+) -> None:
+    first = ask(release, business)
+    erase(first, actor=owner, reason="asked by the person")
+
+    second = ask(release, business)
+
+    assert records.find(second[0]) is not None
+    assert LogSegment.objects.exclude(lost=0).count() == 0
+
+
+def test_outcomes_stay_and_lead_to_nobody(
+    release: Release, business: User, owner: User, erase: Erase
+) -> None:
+    [gone] = ask(release, business)
+    give_feedback([{"prediction": gone, "actual": "no"}], actor=business)
+    give_feedback([{"prediction": gone, "actual": "yes"}], actor=business)
+
+    erased = erase([gone], actor=owner, reason="asked by the person")
+
+    assert erased.outcomes == 2
+    assert [each.actual for each in Feedback.objects.current()] == ["yes"]
+    assert not Feedback.objects.filter(prediction_id=gone).exists()
+    assert give_feedback([{"prediction": gone, "actual": "no"}], actor=business).unknown == [gone]
+
+
+def test_it_is_in_the_audit_log_with_its_reason(
+    release: Release, business: User, owner: User, erase: Erase
+) -> None:
+    [gone] = ask(release, business)
+    erase([gone], actor=owner, reason="asked by the person")
+
+    event = AuditEvent.objects.get(action="prediction.erased")
+    assert (event.actor_name, event.target_id) == (str(owner), str(release.model.pk))
+    assert event.reason == "asked by the person"
+    assert (event.details["predictions"], event.details["count"]) == ([gone], 1)
+
+
+def test_twice_is_once(release: Release, business: User, owner: User, erase: Erase) -> None:
+    [gone] = ask(release, business)
+    erase([gone], actor=owner, reason="asked by the person")
+
+    assert erase([gone], actor=owner, reason="again").unknown == [gone]
+    assert AuditEvent.objects.filter(action="prediction.erased").count() == 1
+    assert Erasure.objects.count() == 1
+
+
+def test_who_does_not_own_the_model_may_not(release: Release, business: User, erase: Erase) -> None:
+    [asked] = ask(release, business)
+    other = factories.create_user(email="other@example.com", roles=[Role.AUTHOR])
+
+    for person in (business, other):
+        with pytest.raises(Forbidden):
+            erase([asked], actor=person, reason="curious")
+
+    assert records.find(asked) is not None
+
+
+@pytest.mark.parametrize(
+    ("ids", "reason", "code"),
+    [(["p_1"], "  ", "missing"), ([], "why", "row_count"), (["b_job_1"], "why", "batch_row")],
+)
+def test_it_says_what_is_wrong(owner: User, erase: Erase, ids: list[str], reason: str, code: str) -> None:
+    with pytest.raises(Invalid) as error:
+        erase(ids, actor=owner, reason=reason)
+
+    assert [each["code"] for each in error.value.errors] == [code]
+
+
+def test_nothing_is_overwritten_when_the_act_is_undone(release: Release, business: User, owner: User) -> None:
+    [asked] = ask(release, business, city="Zuidoostbeemster")
+    with pytest.raises(RuntimeError), transaction.atomic():
+        erasing.erase([asked], actor=owner, reason="asked by the person")
+        raise RuntimeError
+
+    assert b"Zuidoostbeemster" in on_disk()
+    assert records.find(asked) is not None
+
+
+def test_the_api_erases_one(release: Release, business: User, owner: User) -> None:
+    [gone] = ask(release, business)
+    api = Program(create_key(owner, "upload"))
+    address = f"/predictions/{gone}/erase/"
+
+    assert api.post(address, {}).status_code == 422
+    answer = api.post(address, {"reason": "asked by the person"})
+    again = api.post(address, {"reason": "asked by the person"})
+
+    assert (answer.status_code, answer.json()["predictions"]) == (200, 1)
+    assert again.status_code == 404
+
+
+# --- by policy ---
+
+
+def test_inputs_older_than_the_policy_says_are_emptied(release: Release, business: User) -> None:
+    old, fresh = ask(release, business, 2)
+    assert records.find(old)
+    Prediction.objects.filter(public_id=old).update(at=timezone.now() - timedelta(days=31))
+    assert retention.forget_old_inputs() == 0  # the default keeps
+    release.model.policy = {"input_days": 30}
+    release.model.save()
+
+    assert retention.forget_old_inputs() == 1
+    assert retention.forget_old_inputs() == 0
+
+    emptied, kept = (Prediction.objects.get(public_id=each) for each in (old, fresh))
+    assert (emptied.inputs, emptied.warnings) == ({}, [])
+    assert emptied.label is not None and emptied.inputs_removed_at is not None
+    assert kept.inputs and kept.inputs_removed_at is None
