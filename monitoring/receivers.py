@@ -6,6 +6,7 @@ from django.dispatch import receiver
 from django.utils.translation import gettext as _
 
 from inference.dispatch import enqueue
+from inference.signals import model_crashing
 from monitoring import incidents
 from monitoring.models import Incident
 from registry.models import ModelVersion
@@ -16,6 +17,21 @@ from registry.signals import quarantine_lifted, version_checked, version_quarant
 def profile_the_reference(sender: Any, version_id: int, passed: bool = True, **kwargs: Any) -> None:
     if passed:
         enqueue("monitoring.tasks.build_reference", version_id)
+
+
+@receiver(model_crashing)
+def open_a_crash_incident(sender: Any, version_id: int, **kwargs: Any) -> None:
+    version = ModelVersion.objects.select_related("model").get(pk=version_id)
+    sentence = _(
+        "%(version)s crashed five times within a minute. It rests for a minute, answers 503 meanwhile, and tries again."
+    )
+    incidents.open_or_update(
+        version.model,
+        Incident.Kind.CRASH_LOOP,
+        sentence % {"version": version.label},
+        severity=Incident.Severity.CRITICAL,
+        version=version,
+    )
 
 
 @receiver(version_quarantined)

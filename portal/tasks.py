@@ -17,6 +17,8 @@ PARTS = (
     "inference.erasing.clean_segments",
     "inference.retention.forget_old_inputs",
     "inference.checks.requeue_stuck",
+    "inference.checks.requeue_unfrozen",
+    "inference.golden.sweep",
     "inference.batches.requeue_lost",
     "monitoring.actions.tick",
     "registry.actions.approvals.expire_due",

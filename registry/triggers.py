@@ -25,6 +25,25 @@ def install(connection: Any) -> None:
             cursor.execute(statement)
 
 
+def refuse_updates(connection: Any, *tables: str) -> None:
+    """Rows of these tables may be made and (with what they belong to) deleted, and never changed."""
+    act = (
+        "EXECUTE FUNCTION registry_append_only()"
+        if connection.vendor == "postgresql"
+        else "BEGIN SELECT RAISE(ABORT, 'these rows never change'); END"
+    )
+    for table in tables:
+        with connection.cursor() as cursor:
+            cursor.execute(f"CREATE TRIGGER {table}_no_update BEFORE UPDATE ON {table} FOR EACH ROW {act}")
+
+
+def allow_updates(connection: Any, *tables: str) -> None:
+    for table in tables:
+        on = f" ON {table}" if connection.vendor == "postgresql" else ""
+        with connection.cursor() as cursor:
+            cursor.execute(f"DROP TRIGGER IF EXISTS {table}_no_update{on}")
+
+
 def remove(connection: Any) -> None:
     for table in TABLES:
         for act in ("update", "delete", "truncate"):

@@ -12,7 +12,7 @@ import pyarrow as pa
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from inference.checks import fit, forms, gates, measuring, metrics, parity, rows, sameness, versions
+from inference.checks import fit, forms, frozen, gates, measuring, metrics, parity, rows, sameness, versions
 from inference.checks.outcome import Outcome, Problem, known
 from inference.models import VersionForm
 from inference.runners import Answer, Facts, FreshRunner
@@ -323,6 +323,15 @@ def _compiled(case: Case) -> Outcome:
     )
 
 
+def check_golden(case: Case) -> Outcome:
+    """Last: only a version that passed everything else has answers worth keeping."""
+    if case.failed:
+        return Outcome(_("Golden rows are kept once every other check has passed."), skipped=True)
+    case.version.engine = case.engine  # what will answer; stored when the checks end
+    inputs, origin = frozen.rows_of(case.version)
+    return Outcome(frozen.keep(case.version, inputs, case.runner.predict(inputs, STEP_SECONDS), origin))
+
+
 STEPS: dict[str, Callable[[Case], Outcome]] = {
     "hash": check_hash,
     "format": check_format,
@@ -336,6 +345,7 @@ STEPS: dict[str, Callable[[Case], Outcome]] = {
     "expected": check_expected,
     "gates": check_gates,
     "compiled": check_compiled,
+    "golden": check_golden,
 }
 #: Without these the ones after them cannot be tried; the environment may still explain why.
 DECISIVE = frozenset({"hash", "format", "inventory", "load", "schema", "predict"})

@@ -3,6 +3,7 @@
 from inference.models.batches import BatchChunk, BatchJob
 from inference.models.checks import CheckAttempts
 from inference.models.forms import VersionForm, stored_form
+from inference.models.golden import GoldenSet, Replay
 from inference.models.heartbeat import Heartbeat
 from inference.models.measurements import Comparison, Measurement
 from inference.models.predictions import Erasure, Feedback, LogSegment, Prediction
@@ -14,10 +15,12 @@ __all__ = [
     "Comparison",
     "Erasure",
     "Feedback",
+    "GoldenSet",
     "Heartbeat",
     "LogSegment",
     "Measurement",
     "Prediction",
+    "Replay",
     "VersionForm",
     "stored_form",
 ]

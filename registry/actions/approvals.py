@@ -149,6 +149,8 @@ _OUTCOME = {
 
 def _decide(request: ReleaseRequest, verdict: Verdict, comment: str, actor: Any) -> ReleaseRequest:
     _require_decider(actor, request)
+    if verdict == Verdict.APPROVED and request.state == State.WAITING:
+        ports.replay.require_unmoved(request.version_id)
     # Committed on its own: the refusal that follows must not undo that the request became stale.
     settle(request)
     return _record_decision(request, verdict, comment, actor)

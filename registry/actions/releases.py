@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from registry import artifacts, audit, gate, permissions, signals
+from registry import artifacts, audit, gate, permissions, ports, signals
 from registry.actions import approvals
 from registry.actions._words import reason_from
 from registry.audit import Action
@@ -51,7 +51,6 @@ class Preview:
     new_fields: list[str] = field(default_factory=list)
 
 
-@transaction.atomic
 def release(
     model: RegisteredModel,
     *,
@@ -63,13 +62,32 @@ def release(
     as_of: datetime | None = None,
     actor: Any,
 ) -> Release:
-    """Let an approved version answer. Only operators; refused without a valid approval, or while frozen."""
+    """Let an approved version answer. Only operators; refused without a valid approval, or while frozen.
+
+    Refused too if its golden answers moved since it was checked, which quarantines it.
+    """
     permissions.require_role(permissions.can_release(actor, model), Role.OPERATOR)
     words = reason_from(reason)
     approvals.require_full(mode)
     place = gate.environment_named(environment)
-    current = _current_as_expected(model, place, expect)
+    _current_as_expected(model, place, expect)
     _require_same_model(model, version)
+    ports.replay.require_unmoved(version.pk)
+    return _release(model, place, version, words, mode, expect, as_of, actor)
+
+
+@transaction.atomic
+def _release(
+    model: RegisteredModel,
+    place: Environment,
+    version: ModelVersion,
+    words: str,
+    mode: str,
+    expect: int | None,
+    as_of: datetime | None,
+    actor: Any,
+) -> Release:
+    current = _current_as_expected(model, place, expect)
     _require_not_frozen(model, place)
     request = _approval_of(version, place)
     made = _append(
@@ -89,7 +107,6 @@ def release(
     return made
 
 
-@transaction.atomic
 def roll_back(
     model: RegisteredModel,
     *,
@@ -104,15 +121,37 @@ def roll_back(
 
     `to` is a version number (default: the one before the current). `expect` is the release number that the
     person saw: of two who act on the same one, the second is refused with the name of the first.
-    Freezes further releases until `unfreeze`. Needs neither Celery nor the model service.
+    Freezes further releases until `unfreeze`. Needs neither Celery nor the model service, as long as the target is
+    known to give its golden answers in today's environment: so does every version that was released in it. Where the
+    environment has changed and nobody has asked the target since, it is asked now, and refused if it cannot be.
     """
     permissions.require_role(permissions.can_roll_back(actor, model), Role.OPERATOR)
     words = reason_from(reason)
     place = gate.environment_named(environment)
+    ports.replay.require_unmoved(_target_now(model, place, to, expect)[1].version.pk)
+    return _roll_back(model, place, words, to, expect, as_of, actor)
+
+
+def _target_now(
+    model: RegisteredModel, place: Environment, to: int | None, expect: int | None
+) -> tuple[Release, Target]:
     current = _current_as_expected(model, place, expect)
     if current is None:
         raise Refused(_("Nothing was released here, so there is nothing to go back to."), code="no_release")
-    target = _chosen_target(current, to)
+    return current, _chosen_target(current, to)
+
+
+@transaction.atomic
+def _roll_back(
+    model: RegisteredModel,
+    place: Environment,
+    words: str,
+    to: int | None,
+    expect: int | None,
+    as_of: datetime | None,
+    actor: Any,
+) -> Release:
+    current, target = _target_now(model, place, to, expect)
     target.version.lock()
     if not gate.may_answer(target.version):  # retired while we chose
         raise Refused(_problem(target.version, current), code="target_not_eligible")

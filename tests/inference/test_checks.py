@@ -17,14 +17,16 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import FunctionTransformer, OneHotEncoder
 
-from inference import checks, runners
+from inference import checks, dispatch, golden, runners
 from inference.checks import run, steps, tasks
 from inference.checks.outcome import Outcome
+from inference.models import GoldenSet
 from registry import artifacts
 from registry.actions import admissions, catalog, policies
 from registry.models import AuditEvent, CheckResult, Dataset, ModelVersion, RegisteredModel, User
 from registry.signals import version_checked
 from tests import trained
+from tests.factories import create_release
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
 
@@ -625,3 +627,70 @@ def renamed(data: bytes, old: str, new: str) -> bytes:
                 name, content.replace(old.encode(), new.encode()) if name == "schema.json" else content
             )
     return out.getvalue()
+
+
+# --- golden rows ---
+
+
+def test_it_freezes_answers_that_prove_only_that_nothing_moved(author: User, modeld: Any) -> None:
+    version = upload(author, trained.logistic())
+
+    results = finish(version)
+
+    kept = GoldenSet.objects.get(version=version)
+    assert (kept.origin, kept.rows) == ("here", 100)
+    assert results["golden"].detail.startswith("100 golden rows are kept. They were frozen here")
+    golden.replay(version.pk)  # by another runner, over the wire again
+    assert all(each.agreed for each in kept.replays.all())
+    assert kept.replays.exists()
+
+
+def test_a_compiled_version_needs_no_model_service_to_prove_itself(
+    author: User, modeld: Any, settings: Any
+) -> None:
+    version = upload(author, trained.logistic())
+    finish(version)
+    assert version.engine == "compiled"
+    settings.MODELGATE_MODELD_SOCKET = "/nowhere/modeld.sock"
+
+    golden.require_unmoved(version.pk)
+
+    verdict = version.golden.replays.get()
+    assert (verdict.agreed, verdict.environment["form"]) == (True, version.form.sha256)
+
+
+def test_it_freezes_the_rows_whose_answers_came_from_training(author: User, modeld: Any) -> None:
+    answers = trained.logistic().predict(trained.people()[trained.INPUTS].head(30))
+    expected = io.BytesIO("\n".join(["prediction", *answers]).encode())
+    version = upload(author, trained.logistic(), expected=expected)
+
+    results = finish(version)
+
+    assert failed(results) == {}
+    assert (version.golden.origin, version.golden.rows) == ("training", 30)
+    assert "where it was trained" in results["golden"].detail
+
+
+def test_a_version_that_failed_a_check_has_no_golden_rows(author: User, modeld: Any) -> None:
+    version = upload(author, trained.logistic(), metrics={"accuracy": 0.1})
+
+    assert finish(version)["golden"].status == "skipped"
+    assert not GoldenSet.objects.exists()
+
+
+def test_a_version_that_was_released_before_there_were_golden_rows_gets_them(
+    author: User, modeld: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = upload(author, trained.logistic())
+    finish(version)
+    GoldenSet.objects.all().delete()
+    create_release(version=version)
+    sent: list[Any] = []
+    monkeypatch.setattr(dispatch, "enqueue", lambda task, *args: sent.append((task, *args)))
+
+    assert checks.requeue_unfrozen() == 1
+    assert sent == [(tasks.freeze_golden_rows.name, version.pk)]
+    tasks.freeze_golden_rows(version.pk)
+    tasks.freeze_golden_rows(version.pk)
+
+    assert (GoldenSet.objects.get().origin, checks.requeue_unfrozen()) == ("here", 0)
