@@ -1,7 +1,7 @@
 """What a file is, told from its bytes. Its name is ignored, and nothing in it is loaded.
 
-`detect` answers "pickle" (also joblib's, also compressed), or "skops", or refuses with one sentence that says what the
-file is instead and what to do about it.
+`detect` answers "pickle" (also joblib's, also compressed), "skops" or "onnx", or refuses with one sentence that says
+what the file is instead and what to do about it.
 """
 
 import bz2
@@ -21,19 +21,35 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from registry.errors import Invalid, Unreadable
+from registry.unreadable import MAX_UNPACKED, SAVE_AGAIN, cut_off, not_a_model, too_big
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise as Words
 
-Format = Literal["pickle", "skops"]
+Format = Literal["pickle", "skops", "onnx"]
 
 HEAD = 4096
-MAX_UNPACKED = 2 << 30
 MAX_MEMBERS = 20_000
 MAX_RATIO = 1_000
 LOCAL_HEADER = 30
-SAVE_AGAIN = gettext_lazy(
-    "Save the fitted scikit-learn pipeline with joblib.dump(pipeline, “model.joblib”), or with skops."
+
+
+FROM_KERAS = gettext_lazy(
+    "Export it to ONNX and upload that: model.export(“model.onnx”, format=“onnx”) in Keras 3, or "
+    "python -m tf2onnx.convert --keras model.h5 --output model.onnx."
+)
+FROM_TORCH = gettext_lazy(
+    "Export it to ONNX and upload that: torch.onnx.export(model, example, “model.onnx”, dynamo=True, "
+    "external_data=False)."
+)
+FROM_TENSORFLOW = gettext_lazy(
+    "Export it to ONNX and upload that: python -m tf2onnx.convert --saved-model FOLDER --output model.onnx."
+)
+FROM_BOOSTING = gettext_lazy(
+    "Convert it to ONNX with onnxmltools (convert_lightgbm, convert_xgboost) and upload that."
+)
+FROM_CATBOOST = gettext_lazy(
+    "Save it as ONNX and upload that: model.save_model(“model.onnx”, format=“onnx”)."
 )
 
 
@@ -61,9 +77,7 @@ NOT_MODELS = (
     Kind(
         b"\x89HDF\r\n\x1a\n",
         gettext_lazy("a Keras or HDF5 file (.h5)"),
-        gettext_lazy(
-            "Neural networks are not served yet. Wrap the model in a scikit-learn estimator and save that."
-        ),
+        FROM_KERAS,
     ),
     Kind(b"\x89PNG", gettext_lazy("a picture")),
     Kind(b"\xff\xd8\xff", gettext_lazy("a picture")),
@@ -71,7 +85,7 @@ NOT_MODELS = (
     Kind(b"\x7fELF", gettext_lazy("a program")),
     Kind(b"MZ", gettext_lazy("a program")),
     Kind(b"SQLite format 3", gettext_lazy("a database")),
-    Kind(b"CBM1", gettext_lazy("a CatBoost model"), gettext_lazy("CatBoost is not served yet.")),
+    Kind(b"CBM1", gettext_lazy("a CatBoost model"), FROM_CATBOOST),
     Kind(b"GGUF", gettext_lazy("a language model"), gettext_lazy("Language models are not served.")),
     Kind(b"7z\xbc\xaf'\x1c", gettext_lazy("an archive (7z)"), SAVE_AGAIN),
     Kind(b"Rar!", gettext_lazy("an archive (RAR)"), SAVE_AGAIN),
@@ -84,9 +98,10 @@ NOT_MODELS = (
     Kind(b"ZF0x", gettext_lazy("a file of joblib before 0.10"), SAVE_AGAIN),
     Kind(b"RDX", gettext_lazy("data of R"), SAVE_AGAIN),
     Kind(b"\x93NUMPY", gettext_lazy("a NumPy array"), SAVE_AGAIN),
-    Kind(
-        b"tree\nversion=", gettext_lazy("a LightGBM text model"), gettext_lazy("LightGBM is not served yet.")
-    ),
+    Kind(b"tree\nversion=", gettext_lazy("a LightGBM text model"), FROM_BOOSTING),
+    Kind(b"{L\x00", gettext_lazy("an XGBoost model (UBJSON)"), FROM_BOOSTING),
+    Kind(b"binf", gettext_lazy("an XGBoost model"), FROM_BOOSTING),
+    Kind(b"\x08\x01\x12", gettext_lazy("a TensorFlow model"), FROM_TENSORFLOW),
 )
 
 TEXTS = (
@@ -100,6 +115,7 @@ TEXTS = (
     ),
     Kind(b"<?xml", gettext_lazy("an XML file"), gettext_lazy("PMML is not served yet.")),
     Kind(b"<svg", gettext_lazy("a picture")),
+    Kind(b'{"learner"', gettext_lazy("an XGBoost model (JSON)"), FROM_BOOSTING),
     Kind(b"{", gettext_lazy("a JSON file"), SAVE_AGAIN),
     Kind(b"[", gettext_lazy("a JSON file"), SAVE_AGAIN),
     Kind(
@@ -114,7 +130,7 @@ TEXTS = (
     ),
 )
 
-ONNX_PRODUCERS = (b"onnx", b"pytorch", b"tf2onnx", b"skl2onnx", b"keras2onnx", b"backend-test", b"ai.onnx")
+LEAST_ONNX = 3
 
 
 def detect(file: Source) -> Format:
@@ -123,6 +139,10 @@ def detect(file: Source) -> Format:
     if not head:
         raise Unreadable(_("The file is empty."), code="empty_file", fix=_("Choose the file again."))
     _refuse_known(head)
+    if _is_safetensors(head):
+        raise _is_instead(Kind(b"", _("a file of weights without a model (safetensors)"), FROM_TORCH))
+    if _is_onnx(head):
+        return "onnx"
     if head.startswith(b"PK"):
         return _detect_zip(file)
     inner = _unpacked_head(file, head)
@@ -132,27 +152,6 @@ def detect(file: Source) -> Format:
     if inner[:1] != b"\x80":
         _refuse_text(inner)
     return "pickle"
-
-
-def not_a_model(fix: str = "") -> Unreadable:
-    return Unreadable(
-        _("The file is not a model that this portal knows."), code="not_a_model", fix=fix or str(SAVE_AGAIN)
-    )
-
-
-def cut_off() -> Invalid:
-    return Invalid(
-        _("The file ends too early: it was cut off while it was saved, copied or uploaded."),
-        code="truncated",
-        fix=_("Upload it again; if that does not help, save the model again."),
-    )
-
-
-def too_big() -> Invalid:
-    limit = MAX_UNPACKED >> 30
-    return Invalid(
-        _("The file unpacks to more than %(limit)d GiB.") % {"limit": limit}, code="expands_too_much"
-    )
 
 
 # --- compression, as joblib knows it ---
@@ -269,21 +268,16 @@ def _refuse_known(head: bytes) -> None:
     for kind in NOT_MODELS:
         if head.startswith(kind.begins):
             raise _is_instead(kind)
-    if _looks_like_onnx(head):
-        raise Unreadable(
-            _("ONNX files are not served yet."),
-            code="onnx_not_served",
-            fix=_("Upload the scikit-learn pipeline that it was made from, saved with joblib or skops."),
-        )
 
 
-def _looks_like_onnx(head: bytes) -> bool:
-    """A protobuf whose first field is a small version number, followed by a producer that makes ONNX."""
-    return (
-        head[:1] == b"\x08"
-        and head[1:2] < b"\x20"
-        and any(name in head[:256].lower() for name in ONNX_PRODUCERS)
-    )
+def _is_safetensors(head: bytes) -> bool:
+    """The length of a header, and the header: JSON."""
+    return head[6:9] == b"\0\0{" and int.from_bytes(head[:8], "little") > 1
+
+
+def _is_onnx(head: bytes) -> bool:
+    """A protobuf that begins with the release of its format; TensorFlow's begin alike, with a 1."""
+    return head[:1] == b"\x08" and LEAST_ONNX <= head[1] < 0x20 if len(head) > 1 else False
 
 
 def _refuse_archive(inner: bytes) -> None:
@@ -342,12 +336,19 @@ def _zip_instead(names: set[str]) -> Unreadable:
             Kind(b"", _("an Office document"), _("Data go in as CSV or Parquet, as a dataset."))
         )
     if "model.weights.h5" in ends or "keras_metadata.pb" in ends:
-        fix = _(
-            "Neural networks are not served yet. Wrap the model in a scikit-learn estimator and save that."
-        )
-        return _is_instead(Kind(b"", _("a Keras model (.keras)"), fix))
+        return _is_instead(Kind(b"", _("a Keras model (.keras)"), FROM_KERAS))
     if "data.pkl" in ends:
-        return _is_instead(Kind(b"", _("a PyTorch model"), _("PyTorch is not served yet.")))
+        return _is_instead(Kind(b"", _("a PyTorch model"), FROM_TORCH))
+    if "saved_model.pb" in ends:
+        return _is_instead(Kind(b"", _("a TensorFlow model"), FROM_TENSORFLOW))
+    if any(name.endswith(".onnx") for name in ends):
+        return _is_instead(
+            Kind(
+                b"",
+                _("an archive that holds an ONNX file"),
+                _("Upload the ONNX file alone, saved as one file."),
+            )
+        )
     if "MLmodel" in ends:
         return Unreadable(
             _("MLflow folders are not served yet."),

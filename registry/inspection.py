@@ -14,7 +14,7 @@ import sys
 import time
 import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import resources
 from lzma import LZMAError
@@ -22,7 +22,7 @@ from typing import Any, Literal, NoReturn, TypeGuard
 
 from django.utils.translation import gettext as _
 
-from registry import formats
+from registry import formats, onnx_gate, unreadable
 from registry.errors import Invalid, Refused
 
 Verdict = Literal["clean", "unknown", "dangerous"]
@@ -79,6 +79,14 @@ class Inspection:
     arrays: int = 0
     problems: list[str] = field(default_factory=list)
     python_version: str | None = None
+    graph: onnx_gate.Graph | None = None
+    #: Why a process of ours may not open the graph itself; empty where it may.
+    kept_out: str = ""
+
+    @property
+    def engine(self) -> str:
+        """Who may answer: the web process with the graph itself (`onnx`), or only the jailed `runner`."""
+        return "onnx" if self.graph is not None and not self.kept_out else "runner"
 
     @property
     def verdict(self) -> Verdict:
@@ -90,6 +98,8 @@ class Inspection:
         """The package versions that the file itself tells."""
         found = {"scikit-learn": self.sklearn_version, "python": self.python_version}
         packages = {package: version for package, version in found.items() if version}
+        if self.graph is not None:
+            packages |= {f"opset {domain}": str(version) for domain, version in self.graph.opsets.items()}
         return {"packages": packages} if packages else {}
 
     def to_json(self) -> dict[str, Any]:
@@ -103,12 +113,16 @@ class Inspection:
             "compression": self.compression,
             "arrays": self.arrays,
             "sklearn_version": self.sklearn_version,
+            **self._graph_facts(),
         }
 
     @property
     def homeless(self) -> list[str]:
         """Names out of the training script: nobody could admit them to any effect."""
         return [name for name in self.unknown if name.split(".")[0] in SCRIPTS]
+
+    def _graph_facts(self) -> dict[str, Any]:
+        return {"graph": self.graph.to_json() | {"kept_out": self.kept_out}} if self.graph else {}
 
     def refusal(self) -> Refused | None:
         """Why this file may not be kept; None when it is clean, or when an approver may admit what it needs."""
@@ -124,7 +138,7 @@ class Inspection:
             return Invalid(
                 self.problems[0],
                 code="dangerous_file",
-                fix=str(formats.SAVE_AGAIN),
+                fix=str(unreadable.SAVE_AGAIN),
                 facts=self._told(self.problems),
             )
         if self.homeless:
@@ -163,9 +177,7 @@ def inspect(file: formats.Source, declared_format: str = "auto") -> Inspection:
 
 def look(file: formats.Source) -> Inspection:
     """The inventory, whatever it holds; raises only where the file cannot be read to its end."""
-    if formats.detect(file) == "skops":
-        return _look_skops(file)
-    return _look_pickle(file)
+    return _LOOKS[formats.detect(file)](file)
 
 
 @functools.cache
@@ -197,7 +209,7 @@ def _too_complex() -> Invalid:
     return Invalid(
         _("The file describes too many objects: looking through it takes too long or too much memory."),
         code="too_complex",
-        fix=str(formats.SAVE_AGAIN),
+        fix=str(unreadable.SAVE_AGAIN),
     )
 
 
@@ -219,9 +231,9 @@ def _look_pickle(file: formats.Source) -> Inspection:
     except (pickle.UnpicklingError, zlib.error, LZMAError, OSError) as error:
         if "truncated" in str(error) or "exhausted" in str(error):
             raise _cut_off_or_unknown(head) from None
-        raise formats.not_a_model() from None
+        raise unreadable.not_a_model() from None
     except Exception:  # a stream made by hand can make the replay fail in any way; it never acts
-        raise formats.not_a_model() from None
+        raise unreadable.not_a_model() from None
     if not ended:
         replay.found.problems.append(_("Something follows the end of the model in this file."))
     return _judge(replay.found, "joblib" if replay.found.is_joblib else "pickle", formats.compression(head))
@@ -229,7 +241,9 @@ def _look_pickle(file: formats.Source) -> Inspection:
 
 def _cut_off_or_unknown(head: bytes) -> Refused:
     """Only what began as a model can have been cut off."""
-    return formats.cut_off() if head[:1] == b"\x80" or formats.compression(head) else formats.not_a_model()
+    return (
+        unreadable.cut_off() if head[:1] == b"\x80" or formats.compression(head) else unreadable.not_a_model()
+    )
 
 
 @dataclass
@@ -515,9 +529,9 @@ def _look_skops(file: formats.Source) -> Inspection:
     with formats.open_zip(file) as archive:
         schema = formats.read_json(archive, "schema.json", MAX_SKOPS_SCHEMA)
         if archive.testzip() is not None:
-            raise formats.cut_off()
+            raise unreadable.cut_off()
     if not isinstance(schema, dict) or "_skops_version" not in schema:
-        raise formats.not_a_model()
+        raise unreadable.not_a_model()
     found, loaders = Found(), set()
     for node in _nodes(schema):
         loaders.add(str(node.get("__loader__"))[:100])
@@ -569,6 +583,28 @@ def _note_skops(node: dict[str, Any], found: Found) -> None:
 def _json_text(node: Any) -> str | None:
     text = node.get("content") if isinstance(node, dict) else None
     return text.strip('"') if isinstance(text, str) and len(text) < 100 else None
+
+
+# --- ONNX ---
+
+
+def _look_onnx(file: formats.Source) -> Inspection:
+    """What the graph says of itself. Nothing of it is a name that could be imported."""
+    data = file.read(onnx_gate.WIDE_BYTES + 1)
+    file.seek(0)
+    graph, kept_out = onnx_gate.wide(data), ""
+    try:
+        graph = onnx_gate.narrow(data)
+    except Invalid as refusal:
+        kept_out = str(refusal)
+    return Inspection("onnx", [], [], [], None, graph=graph, kept_out=kept_out)
+
+
+_LOOKS: dict[formats.Format, Callable[[formats.Source], Inspection]] = {
+    "onnx": _look_onnx,
+    "pickle": _look_pickle,
+    "skops": _look_skops,
+}
 
 
 # --- the verdict ---

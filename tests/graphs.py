@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
-from skl2onnx import to_onnx
+from skl2onnx import convert_sklearn, to_onnx
+from skl2onnx.common.data_types import FloatTensorType, StringTensorType
 from sklearn.preprocessing import StandardScaler
 
 from tests import trained
@@ -138,3 +139,15 @@ def of_estimator(name: str) -> bytes:
 
 def reparsed(content: bytes) -> Any:
     return onnx.ModelProto.FromString(content)
+
+
+@cache
+def of_pipeline() -> bytes:
+    """The pipeline of `trained.without_gaps`, one input per column."""
+    kinds = {"city": StringTensorType([None, 1])}
+    inputs = [(column, kinds.get(column, FloatTensorType([None, 1]))) for column in trained.INPUTS]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        converted = convert_sklearn(trained.without_gaps(), initial_types=inputs)
+    found: bytes = converted.SerializeToString()
+    return found

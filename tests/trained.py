@@ -92,6 +92,19 @@ def logistic() -> Pipeline:
 
 
 @cache
+def without_gaps() -> Pipeline:
+    """Fitted on whole rows, so that it needs no step which skl2onnx cannot convert."""
+    rows = people().dropna()
+    columns = ColumnTransformer(
+        [
+            ("numbers", StandardScaler(), ["age", "income", "member"]),
+            ("words", OneHotEncoder(handle_unknown="ignore"), ["city"]),
+        ]
+    )
+    return Pipeline([("columns", columns), ("model", LogisticRegression())]).fit(rows[INPUTS], rows["repaid"])
+
+
+@cache
 def forest() -> Pipeline:
     return _mixed(RandomForestClassifier(20, n_jobs=-1, random_state=0)).fit(
         people()[INPUTS], people()["repaid"]

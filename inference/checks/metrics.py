@@ -39,9 +39,14 @@ def of_classes(
             for average in averages
         ]
     if probabilities is not None and len(np.unique(truth)) > 1:
-        found["log_loss"] = [float(metrics.log_loss(truth, probabilities, labels=everyone))]
+        found["log_loss"] = [float(metrics.log_loss(truth, _summing_to_one(probabilities), labels=everyone))]
         found["auc"] = _auc(truth, probabilities, everyone)
     return {name: values for name, values in found.items() if values}
+
+
+def _summing_to_one(probabilities: Array) -> Array:
+    """Those of a model in single precision miss it by a little."""
+    return np.asarray(probabilities / probabilities.sum(axis=1, keepdims=True))
 
 
 def _auc(truth: Array, probabilities: Array, everyone: list[int]) -> list[float]:
@@ -54,7 +59,11 @@ def _auc(truth: Array, probabilities: Array, everyone: list[int]) -> list[float]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return [
-            float(roc_auc_score(truth, probabilities, labels=everyone, multi_class=way, average=average))
+            float(
+                roc_auc_score(
+                    truth, _summing_to_one(probabilities), labels=everyone, multi_class=way, average=average
+                )
+            )
             for way, average in (("ovr", "macro"), ("ovr", "weighted"), ("ovo", "macro"))
         ]
 

@@ -64,6 +64,7 @@ class Spec:
     path: Path
     format: str
     admitted: tuple[tuple[str, str], ...] = ()
+    classes: tuple[Any, ...] = ()
 
     @classmethod
     def read(cls, data: Any) -> "Spec":
@@ -72,7 +73,12 @@ class Spec:
         try:
             admitted = tuple((str(module), str(name)) for module, name in data.get("admitted", ()))
             return cls(
-                str(data["key"]), str(data["sha256"]), Path(data["path"]), str(data["format"]), admitted
+                str(data["key"]),
+                str(data["sha256"]),
+                Path(data["path"]),
+                str(data["format"]),
+                admitted,
+                tuple(data.get("classes", ())),
             )
         except (KeyError, TypeError, ValueError):
             raise Refusal("bad_request", "a spec needs key, sha256, path and format") from None
@@ -335,6 +341,7 @@ class Supervisor:
         return {
             "format": spec.format,
             "admitted": [*self._names, *[list(name) for name in spec.admitted]],
+            "classes": list(spec.classes),
             "limits": {"memory": memory, "uid": uid},
             "required": self.settings.required(spec.format),
             "without": list(self.settings.without),

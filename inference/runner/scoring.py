@@ -79,18 +79,7 @@ class Scorer:
 
     def answer(self, tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
         """One answer for each table, all from one call of the model."""
-        found = self._score(pa.concat_tables(tables) if len(tables) > 1 else tables[0])
-        answers, begin = [], 0
-        for table in tables:
-            end = begin + table.num_rows
-            answers.append(
-                {
-                    name: None if values is None else arrays.pack(values[begin:end])
-                    for name, values in found.items()
-                }
-            )
-            begin = end
-        return answers
+        return apart(self._score(joined(tables)), tables)
 
     def _score(self, table: pa.Table) -> dict[str, Any]:
         if not table.num_rows:  # scikit-learn refuses to answer nothing
@@ -170,6 +159,25 @@ class Scorer:
 
 def read_rows(data: bytes) -> pa.Table:
     return pa.ipc.open_stream(pa.py_buffer(data)).read_all()
+
+
+def joined(tables: Sequence[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables) if len(tables) > 1 else tables[0]
+
+
+def apart(found: dict[str, Any], tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
+    """The arrays of a joined answer, cut again into one answer for each table."""
+    answers, begin = [], 0
+    for table in tables:
+        end = begin + table.num_rows
+        answers.append(
+            {
+                name: None if values is None else arrays.pack(values[begin:end])
+                for name, values in found.items()
+            }
+        )
+        begin = end
+    return answers
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:

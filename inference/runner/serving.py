@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from . import compiling, jail, limits, loading, scoring, together, wire
+from . import compiling, graphs, jail, limits, loading, scoring, together, wire
 
 MAX_ERROR = 2000
 
@@ -31,34 +31,39 @@ def run(control: socket.socket) -> None:
             _open_conversation(socket.socket(fileno=fd), scorer, line, only=bool(message.get("only")))
 
 
-def _prepare(order: dict[str, Any], fd: int) -> tuple[scoring.Scorer, dict[str, Any]]:
+Scorer = scoring.Scorer | graphs.GraphScorer
+
+
+def _prepare(order: dict[str, Any], fd: int) -> tuple[Scorer, dict[str, Any]]:
     layers = jail.enter(limits.Limits(**order["limits"]), order["without"])
     jail.demand(layers, order["required"])
     started = time.perf_counter()
     scoring.notes.listen()
-    admitted = frozenset((module, name) for module, name in order["admitted"])
+    scorer: Scorer
     with os.fdopen(fd, "rb") as file:
-        scorer = scoring.Scorer(loading.load(file, order["format"], admitted))
+        if order["format"] == "onnx":
+            scorer = graphs.GraphScorer(graphs.open_graph(file), order["classes"])
+        else:
+            admitted = frozenset((module, name) for module, name in order["admitted"])
+            scorer = scoring.Scorer(loading.load(file, order["format"], admitted))
     return scorer, {
         "ok": True,
         "layers": layers,
-        "versions": scoring.versions(),
+        "versions": graphs.versions() if order["format"] == "onnx" else scoring.versions(),
         "warnings": scoring.notes.take(),
         "seconds": time.perf_counter() - started,
         **scorer.describe(),
     }
 
 
-def _open_conversation(
-    sock: socket.socket, scorer: scoring.Scorer, line: together.Line, *, only: bool
-) -> None:
+def _open_conversation(sock: socket.socket, scorer: Scorer, line: together.Line, *, only: bool) -> None:
     try:
         threading.Thread(target=_converse, args=(sock, scorer, line, only), daemon=True).start()
     except RuntimeError:  # no thread to be had: this client asks again, the others go on
         sock.close()
 
 
-def _converse(sock: socket.socket, scorer: scoring.Scorer, line: together.Line, only: bool) -> None:
+def _converse(sock: socket.socket, scorer: Scorer, line: together.Line, only: bool) -> None:
     """Answer one client."""
     try:
         while True:
@@ -81,7 +86,7 @@ def _reply(sock: socket.socket, line: together.Line, request: dict[str, Any]) ->
     return line.ask(table, partial(wire.send, sock), alone=bool(request.get("alone")))
 
 
-def _score(scorer: scoring.Scorer, tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
+def _score(scorer: Scorer, tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
     answers = scorer.answer(tables)
     notes = scoring.notes.take()
     if len(tables) > 1:  # a warning may quote a value, and it would be another caller's
@@ -93,9 +98,11 @@ def _failure(error: BaseException) -> dict[str, Any]:
     return {"ok": False, "code": _code(error), "error": _text(error), "warnings": scoring.notes.take()}
 
 
-def _compiled(scorer: scoring.Scorer, columns: list[list[str]]) -> dict[str, Any]:
+def _compiled(scorer: Scorer, columns: list[list[str]]) -> dict[str, Any]:
     """The model's compiled form for rows with these columns, or why there is none. Nobody else asks meanwhile."""
     started = time.perf_counter()
+    if isinstance(scorer, graphs.GraphScorer):
+        return {"ok": True, "reason": "the file is a graph already", "seconds": 0.0}
     try:
         reply: dict[str, Any] = {
             "ok": True,

@@ -47,6 +47,7 @@ def spec_for(version: ModelVersion) -> RunnerSpec:
     """Where this version's file is on this machine, and how its columns travel."""
     fields = version.schema.get("fields", [])
     target = version.schema.get("target") or {}
+    graph = version.globals.get("graph") or {}
     return RunnerSpec(
         key=f"{version.pk}-{version.sha256[:12]}",
         sha256=version.sha256,
@@ -55,6 +56,7 @@ def spec_for(version: ModelVersion) -> RunnerSpec:
         columns=tuple((each["name"], each["type"]) for each in fields),
         positive=target.get("positive"),
         admitted=tuple(_module_and_name(name) for name in version.admitted),
+        classes=tuple(graph.get("classes") or target.get("classes") or ()),
     )
 
 

@@ -37,6 +37,7 @@ class RunnerSpec:
     columns: tuple[tuple[str, str], ...] = ()
     positive: Label | None = None
     admitted: tuple[tuple[str, str], ...] = ()
+    classes: tuple[Label, ...] = ()  # for files that do not tell them
 
     def to_wire(self) -> dict[str, Any]:
         return {
@@ -45,6 +46,7 @@ class RunnerSpec:
             "path": str(self.path),
             "format": self.format,
             "admitted": [list(name) for name in self.admitted],
+            "classes": list(self.classes),
         }
 
 

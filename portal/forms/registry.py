@@ -102,7 +102,9 @@ class UploadForm(forms.Form):
 
     file = forms.FileField(
         label=lazy("Model file"),
-        help_text=lazy("One fitted scikit-learn estimator or pipeline, saved by joblib, pickle or skops."),
+        help_text=lazy(
+            "A fitted scikit-learn estimator or pipeline, saved by joblib, pickle or skops; or a model in ONNX."
+        ),
     )
     requirements = forms.CharField(
         label=lazy("Requirements"),

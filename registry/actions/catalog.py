@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import IO, Any, cast
 
@@ -15,7 +15,7 @@ from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from registry import artifacts, audit, inspection, permissions, ports, schema, signals, tables
+from registry import artifacts, audit, inspection, permissions, ports, proposals, schema, signals, tables
 from registry.actions import policies
 from registry.actions._words import reason_from
 from registry.audit import Action
@@ -260,6 +260,8 @@ def upload_version(
     with artifacts.receive(file, settings.MODELGATE_MAX_ARTIFACT) as received:
         with received.path.open("rb") as opened:
             found = _inspected(opened, format, received, filename)
+        if not (papers.schema or papers.reference):
+            papers = replace(papers, schema=proposals.from_graph(found, model))
         if not (draft or papers.schema or papers.reference):
             raise _no_schema()
         version = _keep_version(model, received, found, filename, papers, actor)
@@ -300,6 +302,7 @@ def _keep_version(
         size=received.size,
         filename=filename[-200:],
         format=found.format,
+        engine=found.engine,
         schema=_schema_from(model, papers),
         environment=found.environment(),
         globals=found.to_json(),

@@ -53,6 +53,8 @@ class Graph:
     outputs: tuple[Value, ...]
     operators: dict[str, int]
     metadata: dict[str, str] = field(default_factory=dict)
+    #: What its classifier answers, where the file says so.
+    classes: tuple[str | int, ...] = ()
     #: Numbers in the widest tensor, for one row; known only to the narrow gate.
     widest: int = 0
 
@@ -84,7 +86,20 @@ def describe(model: Any, size: int) -> Graph:
         outputs=tuple(_value(each) for each in graph.output),
         operators=dict(sorted(Counter(operator_of(node) for node in graph.node).items())),
         metadata={each.key[:MAX_NAME]: each.value[:MAX_TEXT] for each in model.metadata_props[:MAX_METADATA]},
+        classes=_classes(graph),
     )
+
+
+def _classes(graph: Any) -> tuple[str | int, ...]:
+    """The labels of the last operator that names some: ZipMap, or the classifier itself."""
+    for node in reversed(graph.node):
+        if not node.op_type.endswith(("Classifier", "ZipMap")):
+            continue
+        for attribute in node.attribute:
+            if attribute.name.startswith("classlabels_") and len(attribute.strings) <= MAX_VALUES:
+                texts = [text.decode("utf-8", "replace") for text in attribute.strings]
+                return (*texts, *attribute.ints[:MAX_VALUES])
+    return ()
 
 
 def domain_of(name: str) -> str:

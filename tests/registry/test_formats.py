@@ -41,6 +41,16 @@ OTHERS = {
     "python": (b"import joblib\njoblib.load('x')\n", "not_a_model", "Python"),
     "parquet": (b"PAR1....PAR1", "not_a_model", "Parquet"),
     "keras h5": (b"\x89HDF\r\n\x1a\n....", "not_a_model", "Keras"),
+    "tensorflow": (b"\x08\x01\x12\xd0\x05", "not_a_model", "TensorFlow"),
+    "tensorflow folder": (
+        zipped({"m/saved_model.pb": b"", "m/variables/x": b""}),
+        "not_a_model",
+        "TensorFlow",
+    ),
+    "safetensors": (b'\x40\0\0\0\0\0\0\0{"a": 1}', "not_a_model", "safetensors"),
+    "xgboost json": (b'{"learner":{"attributes":{}}}', "not_a_model", "XGBoost"),
+    "xgboost ubj": (b"{L\0\0\0\0\0\0\0\x07learner{", "not_a_model", "XGBoost"),
+    "onnx in a zip": (zipped({"model.onnx": b"", "weights.bin": b""}), "not_a_model", "ONNX"),
     "keras": (zipped({"config.json": b"{}", "model.weights.h5": b""}), "not_a_model", "Keras"),
     "xlsx": (zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""}), "not_a_model", "Office"),
     "pytorch": (zipped({"archive/data.pkl": b""}), "not_a_model", "PyTorch"),
@@ -49,7 +59,7 @@ OTHERS = {
     "zip cut off": (zipped({"readme.txt": b"hello" * 99})[:200], "truncated", "ends too early"),
     "tar": (tarred(), "archive", "archive"),
     "gzipped csv": (gzip.compress(b"age,income\n1,2\n3,4\n"), "not_a_model", "CSV"),
-    "onnx": (b"\x08\x08\x12\x08skl2onnx\x1a\x061.19.1", "onnx_not_served", "ONNX"),
+    "onnx cut off": (b"\x08\x08\x12\x08skl2onnx\x1a\x061.19.1", "onnx_damaged", "ONNX"),
     "picture": (b"\x89PNG\r\n", "not_a_model", "picture"),
     "program": (b"\x7fELF\x02\x01", "not_a_model", "program"),
     "lz4": (b'\x04"M\x18abcd', "not_a_model", "lz4"),
@@ -140,3 +150,12 @@ def test_it_stops_at_the_limit_of_a_compressed_bomb(monkeypatch: pytest.MonkeyPa
         inspection.inspect(io.BytesIO(bomb))
 
     assert refusal.value.code == "expands_too_much"
+
+
+@pytest.mark.parametrize("name", ["keras", "keras h5"])
+def test_keras_is_told_how_to_become_onnx(name):
+    with pytest.raises(Refused) as refusal:
+        formats.detect(io.BytesIO(OTHERS[name][0]))
+
+    assert "format=“onnx”" in refusal.value.fix
+    assert "tf2onnx" in refusal.value.fix
