@@ -80,6 +80,12 @@ NAVIGATION: list[tuple[str | Promise, list[Item]]] = [
         _("Admin"),
         [
             Item(_("Users and roles"), "users", "people", frozenset({Role.ADMIN, Role.AUDITOR})),
+            Item(
+                _("System check"),
+                "heartbeat",
+                "system-check",
+                frozenset({Role.ADMIN, Role.OPERATOR, Role.AUDITOR}),
+            ),
             Item(_("Admin site"), "settings", "admin:index", frozenset({Role.ADMIN, Role.APPROVER})),
         ],
     ),
@@ -137,7 +143,11 @@ def _count(request: HttpRequest, name: str) -> int:
 
 
 def portal(request: HttpRequest) -> dict[str, object]:
-    context: dict[str, object] = {"site_name": settings.SITE_NAME, "LANGUAGE_CHOICES": settings.LANGUAGES}
+    context: dict[str, object] = {
+        "site_name": settings.SITE_NAME,
+        "LANGUAGE_CHOICES": settings.LANGUAGES,
+        "jail_is_lowered": settings.MODELGATE_JAIL_OPTIONAL_FOR_SKOPS_AND_ONNX,
+    }
     user = getattr(request, "user", None)
     if user is not None and user.is_authenticated:
         # Lazy: fragments and files that show no sidebar pay nothing for it.

@@ -206,7 +206,7 @@ MODELGATE_AUDIT_SEALS = env_str("MODELGATE_AUDIT_SEALS")
 
 # The model supervisor and the prediction log
 MODELGATE_MODELD_SOCKET = env_str("MODELGATE_MODELD_SOCKET") or str(DATA_DIR / "run" / "modeld.sock")
-MODELGATE_JAIL_OPTIONAL_FOR_SKOPS = env_bool("MODELGATE_JAIL_OPTIONAL_FOR_SKOPS")
+MODELGATE_JAIL_OPTIONAL_FOR_SKOPS_AND_ONNX = env_bool("MODELGATE_JAIL_OPTIONAL_FOR_SKOPS_AND_ONNX")
 MODELGATE_PREDICT_SECONDS = env_int("MODELGATE_PREDICT_SECONDS", 10, minimum=1)
 MODELGATE_RUNNERS = env_int("MODELGATE_RUNNERS", min(4, max(1, (os.cpu_count() or 1) // 2)), minimum=1)
 MODELGATE_RUNNER_MIB = env_int("MODELGATE_RUNNER_MIB", 4096, minimum=256)
@@ -303,7 +303,14 @@ CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_TIMEZONE = "UTC"
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "run" / "beat-schedule")
-CELERY_BEAT_SCHEDULE = {"tick": {"task": "portal.tasks.tick", "schedule": 15.0, "options": {"expires": 30}}}
+CELERY_BEAT_SCHEDULE = {
+    "tick": {
+        "task": "portal.tasks.tick",
+        "schedule": 15.0,
+        "kwargs": {"by": "beat"},
+        "options": {"expires": 30},
+    }
+}
 (DATA_DIR / "run").mkdir(mode=0o700, exist_ok=True)
 
 # The API

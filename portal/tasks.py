@@ -8,6 +8,8 @@ from celery import shared_task
 from django.db import close_old_connections
 from django.utils.module_loading import import_string
 
+from inference import heartbeats
+
 logger = structlog.get_logger(__name__)
 
 PARTS = (
@@ -28,8 +30,10 @@ PARTS = (
 
 
 @shared_task(soft_time_limit=120, time_limit=150)
-def tick() -> None:
+def tick(by: str = "") -> None:
     """Run every part once. Two ticks at the same time do no harm: each part claims what it touches."""
+    if by == heartbeats.BEAT:
+        _run("inference.heartbeats.beat_sent_it")
     for part in PARTS:
         _run(part)
 

@@ -49,7 +49,11 @@ def modeld() -> list[str]:
         *_python("inference.modeld", "--socket", settings.MODELGATE_MODELD_SOCKET),
         *("--runners", str(settings.MODELGATE_RUNNERS), "--memory", str(settings.MODELGATE_RUNNER_MIB)),
         *(word for store in stores for word in ("--store", str(store))),
-        *(["--jail-optional-for-skops"] if settings.MODELGATE_JAIL_OPTIONAL_FOR_SKOPS else []),
+        *(
+            ["--jail-optional-for-skops-and-onnx"]
+            if settings.MODELGATE_JAIL_OPTIONAL_FOR_SKOPS_AND_ONNX
+            else []
+        ),
     ]
 
 

@@ -19,6 +19,7 @@ home_urls = [
     path("", home.home, name="home"),
     path("home/demo-progress/", home.demo_progress, name="demo-progress"),
     path("help/", home.help_page, name="help"),
+    path("system/", health.system_check, name="system-check"),
 ]
 
 registry_urls = [

@@ -138,6 +138,10 @@ def can_see_audit(user: Any) -> bool:
     return has_role(user, Role.AUDITOR, Role.ADMIN)
 
 
+def can_see_system(user: Any) -> bool:
+    return has_role(user, Role.ADMIN, Role.OPERATOR, Role.AUDITOR)
+
+
 def can_manage_people(user: Any) -> bool:
     return has_role(user, Role.ADMIN)
 

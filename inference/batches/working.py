@@ -33,6 +33,7 @@ TURN_SECONDS = 8.0
 #: A chunk that failed so often fails the job; one that lost its worker so often too.
 MAX_FAILURES, MAX_TRIES = 4, 20
 MODEL_SERVICE_AWAY = "model_service_away"
+JAIL_MISSING = "jail_missing"
 
 
 class Stopped(Exception):
@@ -121,12 +122,22 @@ def _attempt(chunk: BatchChunk, job: BatchJob, runner: FreshRunner) -> bool:
             # Nobody's fault here: the job waits, and the tick asks again, until the service is back.
             _give_back(chunk, error=str(error), tries=F("tries") - 1)
             return False
+        if error.code == JAIL_MISSING:
+            _give_back(chunk, error=str(error), tries=F("tries") - 1)
+            _wait(job, f"{error} {error.fix}")
+            return False
         return _failed(chunk, str(error), transient=isinstance(error, runners.ModelUnavailable))
     except Exception as error:
         logger.exception("batch_chunk_failed", job=job.public_id, chunk=chunk.index)
         told = _("Something went wrong while these rows were scored (%(name)s). The log says more.")
         return _failed(chunk, told % {"name": type(error).__name__}, transient=True)
     return True
+
+
+def _wait(job: BatchJob, why: str) -> None:
+    """Back to the queue with a sentence, unless another machine has a whole jail and is at it."""
+    if not job.chunks.filter(state=BatchChunk.State.RUNNING).exists():
+        BatchJob.objects.filter(pk=job.pk, state=State.RUNNING).update(state=State.QUEUED, error=why)
 
 
 def _give_back(chunk: BatchChunk, **changes: Any) -> None:
@@ -221,7 +232,7 @@ def count(job: BatchJob) -> None:
     sums = job.chunks.filter(state=BatchChunk.State.DONE).aggregate(
         scored=Sum("scored", default=0), invalid=Sum("invalid", default=0), ignored=Sum("ignored", default=0)
     )
-    BatchJob.objects.filter(pk=job.pk).update(**sums)
+    BatchJob.objects.filter(pk=job.pk).update(**sums, error="")
 
 
 def _call_batch(chunk: BatchChunk, scored: scoring.Scored, milliseconds: float) -> ports.CallBatch:

@@ -30,6 +30,7 @@ TASK = "inference.checks.tasks.check_version"
 ATTEMPTS = 3
 LEASE = timedelta(minutes=8)  # longer than any one check may take
 UNTOUCHED = timedelta(seconds=30)
+JAIL_MISSING = "jail_missing"
 
 Status = CheckResult.Status
 
@@ -78,7 +79,7 @@ def run(version_id: int) -> None:
         except Exception as error:
             if _is_service_away(error):
                 logger.warning("checks_wait_for_the_model_service", version=str(version))
-                _leave_for_later(lease)
+                _leave_for_later(lease, error)
             else:
                 logger.exception("checks_broken", version=str(version))
                 _give_up(version, lease, explain(RuntimeError())[0])
@@ -166,17 +167,22 @@ def _lay_out(version_id: int) -> None:
 
 
 def _is_service_away(error: Exception) -> bool:
-    """Is it the model service that is not there? That says nothing about the version."""
-    return isinstance(error, runners.ModelError) and not runners.is_alive()
+    """Is it the model service that is not there, or not whole? That says nothing about the version."""
+    if not isinstance(error, runners.ModelError):
+        return False
+    return error.code == JAIL_MISSING or not runners.is_alive()
 
 
-def _leave_for_later(lease: "Lease") -> None:
+def _leave_for_later(lease: "Lease", error: Exception) -> None:
     """Let go of the version as if nobody had begun: the next tick hands it on."""
     if not _still_ours(lease):
         return
     _lay_out(lease.version_id)
     waiting = CheckResult.objects.filter(version=lease.version_id, name="load")
-    waiting.update(detail=_("The model service does not answer; this goes on by itself when it does."))
+    told = _("The model service does not answer; this goes on by itself when it does.")
+    if isinstance(error, runners.ModelError) and error.code == JAIL_MISSING:
+        told = f"{error} {error.fix}"
+    waiting.update(detail=told)
     held = ModelVersion.objects.filter(pk=lease.version_id, checks_started_at=lease.stamp)
     held.update(checks_started_at=timezone.now() - UNTOUCHED)
     CheckAttempts.objects.filter(version=lease.version_id).delete()  # the version is not to blame

@@ -25,9 +25,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--memory", type=int, default=4096, help="MiB that a runner may really occupy")
     parser.add_argument("--runners", type=int, default=1, help="of each version, at most")
     parser.add_argument(
-        "--jail-optional-for-skops",
+        "--jail-optional-for-skops-and-onnx",
         action="store_true",
-        help="load skops files, and no others, also where this machine lacks a required layer of the jail",
+        help="load skops and ONNX files, and no others, also where this machine lacks a required layer of the jail",
     )
     parser.add_argument(
         "--without",
@@ -46,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         idle=options.idle,
         resident=options.memory << 20,
         copies=max(1, options.runners),
-        is_jail_optional_for_skops=options.jail_optional_for_skops,
+        is_jail_optional_for_skops_and_onnx=options.jail_optional_for_skops_and_onnx,
         without=tuple(options.without),
     )
     try:

@@ -37,6 +37,8 @@ BASE_MEMORY = 1 << 30
 LEAST_MEMORY = 2 << 30
 MEMORY_PER_BYTE = 6
 JAIL_MISSING = "jail_missing"
+#: Formats that describe a model and run nothing by themselves: for these alone an administrator may lower the jail.
+NO_PROGRAMS = ("skops", "onnx")
 
 
 @dataclass(frozen=True)
@@ -45,12 +47,12 @@ class Settings:
     idle: float = 900
     resident: int = 4 << 30
     copies: int = 1  # runners of one version
-    is_jail_optional_for_skops: bool = False
+    is_jail_optional_for_skops_and_onnx: bool = False
     without: tuple[str, ...] = ()  # layers of the jail that a test leaves out
 
     def required(self, form: str) -> list[str]:
         """The layers of the jail without which a file of this format is not loaded."""
-        if form == "skops" and self.is_jail_optional_for_skops:
+        if form in NO_PROGRAMS and self.is_jail_optional_for_skops_and_onnx:
             return []
         return [name for name in jail.REQUIRED if name not in self.without]
 
@@ -297,7 +299,7 @@ class Supervisor:
         return {
             "layers": layers,
             "missing": None if layers is None else jail.missing(layers),
-            "optional_for_skops": self.settings.is_jail_optional_for_skops,
+            "optional_for_skops_and_onnx": self.settings.is_jail_optional_for_skops_and_onnx,
         }
 
     def _start(self, spec: Spec) -> Runner:

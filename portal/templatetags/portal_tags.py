@@ -95,6 +95,14 @@ WORDS: dict[str, Word] = {
     "known_name": Word("ok", "circle-check", lazy("Known")),
     "unknown_name": Word("warn", "eye", lazy("Unknown")),
     "dangerous_name": Word("bad", "ban", lazy("Dangerous")),
+    # the system check
+    "system_ok": Word("ok", "circle-check", lazy("Works")),
+    "system_warn": Word("warn", "alert-triangle", lazy("Look at it")),
+    "system_bad": Word("bad", "circle-x", lazy("Does not work")),
+    "system_mute": Word("mute", "circle-dashed", lazy("Not known yet")),
+    "system_on": Word("ok", "circle-check", lazy("On")),
+    "system_off": Word("bad", "circle-x", lazy("Off")),
+    "system_without": Word("mute", "minus", lazy("Off")),
     # checks
     "passed": Word("ok", "circle-check", lazy("Passed")),
     "skipped": Word("mute", "minus", lazy("Skipped")),
@@ -145,6 +153,11 @@ def badge(state: str, label: str = "", tone: str = "") -> dict[str, object]:
 def state_word(state: str) -> str:
     word = WORDS.get(str(state))
     return str(word.label) if word else str(state)
+
+
+@register.filter
+def system_key(state: str) -> str:
+    return f"system_{state}"
 
 
 @register.filter

@@ -14,6 +14,7 @@ from inference.batches import files, finishing, working
 from inference.models import BatchChunk, BatchJob
 from inference.ports import CallBatch
 from inference.runners import ModelUnavailable
+from inference.runners.errors import refused
 from registry import storage
 from registry.errors import Forbidden, Invalid, NothingServing, Refused, TooLarge, Unreadable
 from registry.models import AuditEvent, Release, User
@@ -430,6 +431,22 @@ def test_a_row_on_which_the_model_fails_costs_that_row_only(
     assert [(group["code"], group["count"]) for group in job.problems] == [("model_failed", 5)]
     rows = result_rows(job)
     assert len(rows) == 300 and {row["age"] for row in rows if row["row_status"] == "invalid"} == {"33"}
+
+
+def test_a_job_waits_with_a_sentence_while_a_layer_of_the_jail_is_missing(
+    release: Release, business: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    missing = refused("jail_missing", "landlock is off")
+    runner = use_runner(monkeypatch, PlainRunner(fail=missing))
+    job = start(release, business)
+    for _attempt in range(working.MAX_TRIES + 5):
+        finish(job)
+    assert (job.state, job.scored) == (State.QUEUED, 0)
+    assert "lacks a part of the jail" in job.error and "administrator" in job.error
+
+    runner.fail = None
+    assert finish(job).state == State.SUCCEEDED
+    assert job.error == ""
 
 
 def test_a_job_waits_while_the_model_service_is_away(

@@ -470,7 +470,7 @@ def test_a_worker_that_was_thought_dead_stops_when_another_took_over(
     "end",
     [
         lambda version, lease: run._give_up(version, lease, "broken"),
-        lambda _version, lease: run._leave_for_later(lease),
+        lambda _version, lease: run._leave_for_later(lease, RuntimeError()),
     ],
     ids=["broken", "service away"],
 )

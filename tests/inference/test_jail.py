@@ -251,13 +251,13 @@ def test_without_a_required_layer_nothing_is_loaded(
     assert told.startswith(f"no model is loaded: {lacking} is off: Function not implemented") or (
         lacking == "landlock" and "landlock is off: this kernel has no Landlock" in told
     )
-    assert "MODELGATE_JAIL_OPTIONAL_FOR_SKOPS" in told
+    assert "MODELGATE_JAIL_OPTIONAL_FOR_SKOPS_AND_ONNX" in told
 
 
 def test_one_setting_lets_skops_files_in_all_the_same_and_no_others(
     start_on_older_kernel: Any, make_spec: MakeSpec, lacking: str
 ) -> None:
-    client = start_on_older_kernel("--jail-optional-for-skops")
+    client = start_on_older_kernel("--jail-optional-for-skops-and-onnx")
 
     answer = client.predict(make_spec(skops.io.dumps(trained.logistic()), form="skops"), trained.table(5), 20)
     facts = client.describe(make_spec(skops.io.dumps(trained.forest()), form="skops"))
@@ -267,7 +267,7 @@ def test_one_setting_lets_skops_files_in_all_the_same_and_no_others(
     assert answer.labels == trained.logistic().predict(trained.people()[trained.INPUTS].head(5)).tolist()
     assert facts.layers[lacking].startswith("off")
     assert error.value.code == "jail_missing"
-    assert account.state(client).startswith(f"ok for skops files alone: {lacking} is off")
+    assert account.state(client).startswith(f"ok for skops and ONNX files alone: {lacking} is off")
 
 
 def test_no_new_privileges_carry_the_two_others(tmp_path: Path, make_spec: MakeSpec) -> None:
@@ -295,12 +295,12 @@ def test_readyz_says_that_the_jail_is_whole(modeld: Supervisor, client: DjangoCl
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
-    ("optional", "status"), [(False, 503), (True, 200)], ids=["required", "optional for skops"]
+    ("optional", "status"), [(False, 503), (True, 200)], ids=["required", "optional for skops and ONNX"]
 )
 def test_readyz_says_what_is_missing_and_what_to_do(
     modeld: Supervisor, client: DjangoClient, monkeypatch: pytest.MonkeyPatch, optional: bool, status: int
 ) -> None:
-    said = {"missing": {"landlock": "off: Function not implemented"}, "optional_for_skops": optional}
+    said = {"missing": {"landlock": "off: Function not implemented"}, "optional_for_skops_and_onnx": optional}
     monkeypatch.setattr(Client, "status", lambda self: {"jail": said})
 
     response = client.get("/readyz")
@@ -311,9 +311,9 @@ def test_readyz_says_what_is_missing_and_what_to_do(
 
 
 def test_the_setting_becomes_an_argument_of_the_supervisor(settings: Any) -> None:
-    assert "--jail-optional-for-skops" not in units.modeld()
-    settings.MODELGATE_JAIL_OPTIONAL_FOR_SKOPS = True
-    assert "--jail-optional-for-skops" in units.modeld()
+    assert "--jail-optional-for-skops-and-onnx" not in units.modeld()
+    settings.MODELGATE_JAIL_OPTIONAL_FOR_SKOPS_AND_ONNX = True
+    assert "--jail-optional-for-skops-and-onnx" in units.modeld()
 
 
 def test_before_it_is_tried_nothing_is_promised(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -342,7 +342,12 @@ def test_a_layer_left_out_for_a_test_is_not_told_as_ready(tmp_path: Path, make_s
 def test_the_environment_switches_nothing_off(
     tmp_path: Path, make_spec: MakeSpec, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("WITHOUT", "MODELGATE_WITHOUT", "MODELD_WITHOUT", "MODELGATE_JAIL_OPTIONAL_FOR_SKOPS"):
+    for name in (
+        "WITHOUT",
+        "MODELGATE_WITHOUT",
+        "MODELD_WITHOUT",
+        "MODELGATE_JAIL_OPTIONAL_FOR_SKOPS_AND_ONNX",
+    ):
         monkeypatch.setenv(name, "landlock")
     running = Supervisor(tmp_path / "s.sock", tmp_path).start()
     try:
