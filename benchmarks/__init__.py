@@ -1,0 +1,1 @@
+"""What this portal is measured by. Nothing in here is needed to run it or to test it."""
