@@ -16,5 +16,5 @@ class PortalConfig(AppConfig):
     name = "portal"
 
     def ready(self) -> None:
-        from portal import celery, checks, receivers  # noqa: F401 - they register themselves
+        from portal import celery, checks, receivers, telling  # noqa: F401 - they register themselves
         from portal.api import openapi  # noqa: F401 - so does the document's description of keys

@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
+from portal.models import Notice
 from registry.models import ModelVersion, ReleaseRequest, Role, User
 
 
@@ -142,6 +143,12 @@ def _count(request: HttpRequest, name: str) -> int:
     return waiting.exclude(requested_by=user).exclude(version__uploaded_by=user).count() + held.count()
 
 
+def _unread(user: User) -> str:
+    """How many, as the bell says it; nothing for none."""
+    count = Notice.objects.of(user).unread()[:100].count()
+    return "99+" if count > 99 else str(count or "")
+
+
 def portal(request: HttpRequest) -> dict[str, object]:
     context: dict[str, object] = {
         "site_name": settings.SITE_NAME,
@@ -152,5 +159,6 @@ def portal(request: HttpRequest) -> dict[str, object]:
     if user is not None and user.is_authenticated:
         # Lazy: fragments and files that show no sidebar pay nothing for it.
         context["navigation"] = SimpleLazyObject(lambda: navigation_for(request))
+        context["unread_notices"] = SimpleLazyObject(lambda: _unread(user))
         context["role_names"] = SimpleLazyObject(lambda: [Role(role).label for role in sorted(user.roles)])
     return context

@@ -26,6 +26,7 @@ PARTS = (
     "registry.actions.approvals.expire_due",
     "registry.idempotency.purge",
     "registry.seals.seal_due",
+    "portal.notices.tick",
 )
 
 

@@ -6,7 +6,7 @@ from django.urls import include, path
 from inference.api.urls import urlpatterns as inference_api
 from monitoring.api.urls import urlpatterns as monitoring_api
 from portal.accounts import closed
-from portal.views import accounts, api, audit, batches, health, home, inference, monitoring
+from portal.views import accounts, api, audit, batches, health, home, inference, monitoring, notices
 from portal.views.registry import approvals, models, policies, releases, versions
 from registry.api.urls import urlpatterns as registry_api
 
@@ -62,6 +62,12 @@ audit_urls = [
     path("audit/verify_audit.py", audit.audit_script, name="audit-script"),
     path("audit/export/", audit.audit_export, name="audit-export"),
     path("audit/<int:seq>/", audit.audit_event, name="audit-event"),
+]
+
+notice_urls = [
+    path("notices/", notices.notice_list, name="notices"),
+    path("notices/read/", notices.notice_read, name="notice-read"),
+    path("notices/<int:pk>/", notices.notice_open, name="notice-open"),
 ]
 
 people_urls = [
@@ -129,6 +135,7 @@ urlpatterns = [
     *batch_urls,
     *monitoring_urls,
     *audit_urls,
+    *notice_urls,
     *people_urls,
     *closed_urls,
     path("accounts/", include("allauth.account.urls")),

@@ -4,6 +4,7 @@ import hashlib
 import io
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -14,6 +15,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from inference import signals
 from inference.batches import files, leases, parts, results, scoring
 from inference.batches.problems import Problems
 from inference.models.batches import BatchChunk, BatchJob
@@ -169,6 +171,7 @@ def _close(job: BatchJob, chunks: list[BatchChunk]) -> None:
     job.refresh_from_db()
     told: dict[str, Any] = {"state": state, "total": job.total, **counted}
     audit.record(Action.BATCH_FINISHED, target=job, actor=job.created_by, **told)
+    _tell(job)
 
 
 def _final_state(job: BatchJob, invalid: int) -> str:
@@ -185,6 +188,7 @@ def fail(job: BatchJob, error: str) -> None:
         old=states, new=State.FAILED, error=error, owner="", lease_until=None, **_ended()
     ):
         audit.record(Action.BATCH_FINISHED, target=job, actor=job.created_by, state=State.FAILED, error=error)
+        _tell(job)
 
 
 @transaction.atomic
@@ -197,6 +201,11 @@ def reject(job: BatchJob, error: str, fix: str = "", **changes: Any) -> None:
         audit.record(
             Action.BATCH_FINISHED, target=job, actor=job.created_by, state=State.REJECTED, error=told
         )
+        _tell(job)
+
+
+def _tell(job: BatchJob) -> None:
+    transaction.on_commit(partial(signals.batch_ended.send, sender=BatchJob, batch_id=job.pk))
 
 
 def _ended() -> dict[str, Any]:

@@ -8,6 +8,7 @@ from django.utils import timezone
 
 from inference.models import BatchJob, Prediction
 from monitoring.models import Incident
+from portal.models import Notice
 from registry.actions import keys
 from registry.models import AuditEvent, Role, User
 from tests import factories
@@ -80,6 +81,9 @@ def create_world() -> World:
     )
     key, _secret = keys.create_key(owner=business, name="mine", actions=["predict"], actor=business)
     Group.objects.create(name="Lending")
+    notice = Notice.objects.create(
+        user=business, kind="key_ended", names={"key": "mine"}, url="/keys/", about="mg_x", once="x"
+    )
     incident = Incident.objects.create(
         model=model, version=version, kind=Incident.Kind.SERVICE, severity="warning", sentence="Slow."
     )
@@ -95,6 +99,7 @@ def create_world() -> World:
             "prediction": prediction.public_id,
             "batch": batch.public_id,
             "key": key.pk,
+            "notice": notice.pk,
             "incident_id": incident.public_id,
             "person": people["business"].pk,
             "event": AuditEvent.objects.order_by("seq").values_list("seq", flat=True)[0],
