@@ -113,6 +113,7 @@ class Inspection:
             "compression": self.compression,
             "arrays": self.arrays,
             "sklearn_version": self.sklearn_version,
+            "python_version": self.python_version,
             **self._graph_facts(),
         }
 

@@ -102,6 +102,7 @@ def _try_all(case: steps.Case, lease: "Lease") -> None:
         measured=case.measured,
         environment=_environment(case),
         engine=case.engine,
+        to_review=case.to_review if case.failed == {"environment"} else (),
     )
 
 

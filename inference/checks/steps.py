@@ -39,6 +39,8 @@ class Case:
     measured: dict[str, float] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
     engine: str = "runner"
+    agreed: bool = False  # every answer of the training environment is the same here
+    to_review: list[str] = field(default_factory=list)
 
     @property
     def schema(self) -> Schema:
@@ -169,29 +171,63 @@ def check_predict(case: Case) -> Outcome:
 
 
 def check_environment(case: Case) -> Outcome:
+    """Whether what made the model may differ from what answers here.
+
+    The same answers as in the training environment settle it. Without any, only a patch may differ; whether more may
+    is for an approver to say, once everything else has passed.
+    """
     recorded, ours = versions.recorded(case.version), versions.here(case.facts)
     log = [f"{name}: {recorded.get(name, '?')} → {version}" for name, version in ours.items()]
-    differing = [
-        name
-        for name in recorded
-        if name in ours and versions.minor(recorded[name]) != versions.minor(ours[name])
-    ]
+    differing = {name: made for name, made in recorded.items() if name in ours and made != ours[name]}
     if not recorded:
         return Outcome(_("The file does not tell the versions it was made with."), log)
     if not differing:
         return Outcome(_("Made with the versions that answer here."), log)
-    words = ", ".join(f"{name} {recorded[name]} ({_('here')} {ours[name]})" for name in differing)
+    told = {
+        "versions": ", ".join(
+            f"{name} {made} ({_('here')} {ours[name]})" for name, made in differing.items()
+        ),
+        "pins": " ".join(f"{name}=={ours[name]}" for name in differing),
+    }
     if case.failed & {"load", "predict"}:
-        pins = " ".join(f"{name}=={ours[name]}" for name in differing)
         raise Problem(
             _("The model was made with %(versions)s and does not work here. Train it again with: %(pins)s.")
-            % {"versions": words, "pins": pins},
+            % told,
             *log,
         )
-    return Outcome(
-        _("Made with %(versions)s. It answers here; compare with expected answers to be sure.")
-        % {"versions": words},
-        log,
+    if "expected" in case.failed:
+        raise Problem(
+            _(
+                "The model was made with %(versions)s and answers otherwise here. Train it again with: %(pins)s."
+            )
+            % told,
+            *log,
+        )
+    if case.agreed:
+        said = _("Made with %(versions)s. Every answer of the training environment is the same here.")
+        return Outcome(said % told, log)
+    return _without_answers(case, differing, ours, told, log)
+
+
+def _without_answers(
+    case: Case, differing: dict[str, str], ours: dict[str, str], told: dict[str, str], log: list[str]
+) -> Outcome:
+    far = [name for name, made in differing.items() if not versions.is_patch(made, ours[name])]
+    if not far:
+        return Outcome(_("Made with %(versions)s: a patch apart, which is only noted.") % told, log)
+    to_review = [f"{name}=={differing[name]} → {ours[name]}" for name in far]
+    if set(to_review) <= set(case.version.admitted):
+        said = _("Made with %(versions)s. An approver has admitted the difference for this version.")
+        return Outcome(said % told, log)
+    case.to_review = to_review
+    raise Problem(
+        _(
+            "The model was made with %(versions)s, and nothing proves that it answers alike here. Send the answers "
+            "of the training environment with it (expected), or train it again with: %(pins)s. Else an approver "
+            "must admit the difference."
+        )
+        % told,
+        *log,
     )
 
 
@@ -280,6 +316,7 @@ def check_expected(case: Case) -> Outcome:
             )
             % {"differing": len(differing), "count": count, "rows": numbers}
         )
+    case.agreed = True
     return Outcome(_("All %(count)d rows get the expected answers.") % {"count": count})
 
 
@@ -339,10 +376,10 @@ STEPS: dict[str, Callable[[Case], Outcome]] = {
     "load": check_load,
     "schema": check_schema,
     "predict": check_predict,
+    "expected": check_expected,
     "environment": check_environment,
     "latency": check_latency,
     "metrics": check_metrics,
-    "expected": check_expected,
     "gates": check_gates,
     "compiled": check_compiled,
     "golden": check_golden,

@@ -31,8 +31,17 @@ def recorded(version: ModelVersion) -> dict[str, str]:
             found[pinned[1].lower().replace("_", "-")] = pinned[2]
     if told := version.globals.get("sklearn_version"):
         found["scikit-learn"] = str(told)
+    if told := version.globals.get("python_version"):
+        found["python"] = str(told)
+    if "numpy" not in found and any(name.startswith("numpy.core.") for name in _names(version)):
+        found["numpy"] = "1.x"  # numpy 2 calls that module numpy._core
     return found
 
 
-def minor(version: str) -> tuple[str, ...]:
-    return tuple(version.split(".")[:2])
+def _names(version: ModelVersion) -> list[str]:
+    return [str(name) for name in version.globals.get("names", [])]
+
+
+def is_patch(one: str, other: str) -> bool:
+    """Do they differ by no more than a patch?"""
+    return one.split(".")[:2] == other.split(".")[:2]

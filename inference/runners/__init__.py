@@ -55,7 +55,7 @@ def spec_for(version: ModelVersion) -> RunnerSpec:
         format=version.format,
         columns=tuple((each["name"], each["type"]) for each in fields),
         positive=target.get("positive"),
-        admitted=tuple(_module_and_name(name) for name in version.admitted),
+        admitted=tuple(_module_and_name(name) for name in version.admitted_names),
         classes=tuple(graph.get("classes") or target.get("classes") or ()),
     )
 

@@ -95,7 +95,12 @@ def _reviews(user: User) -> list[Need]:
         Need(
             "warn",
             "eye",
-            _("%s needs a look at its names") % f"{version.model} {version.label}",
+            (
+                _("%s needs a look at its names")
+                if version.unknown_names
+                else _("%s needs a look at its packages")
+            )
+            % f"{version.model} {version.label}",
             ", ".join(version.names_to_review)[:200],
             f"{version.get_absolute_url()}#review",
             _("Look"),

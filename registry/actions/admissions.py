@@ -30,7 +30,7 @@ def _admit(version: ModelVersion, names: list[str], words: str, actor: Any) -> M
     _require_waiting(version)
     _require_exactly(names, version.names_to_review)
     if not ModelVersion.objects.filter(pk=version.pk).move(
-        old=State.NEEDS_REVIEW, new=State.CHECKING, admitted=names
+        old=State.NEEDS_REVIEW, new=State.CHECKING, admitted=sorted({*version.admitted, *names})
     ):
         raise _nothing_to_admit(version)
     _write_down(version, Admission.Verdict.ADMITTED, Action.VERSION_ADMITTED, names, words, actor)
@@ -42,13 +42,13 @@ def refuse(version: ModelVersion, *, comment: str, actor: Any) -> ModelVersion:
     """Keep the names out: the version ends here, and its author reads why."""
     words = _words_of_reviewer(version, comment, actor)
     _require_waiting(version)
-    names = version.names_to_review
+    names, check = version.names_to_review, "inventory" if version.unknown_names else "environment"
     if not ModelVersion.objects.filter(pk=version.pk).move(old=State.NEEDS_REVIEW, new=State.CHECKS_FAILED):
         raise _nothing_to_admit(version)
     _write_down(version, Admission.Verdict.REFUSED, Action.VERSION_NOT_ADMITTED, names, words, actor)
     CheckResult.objects.update_or_create(
         version=version,
-        name="inventory",
+        name=check,
         defaults={
             "position": 0,
             "status": CheckResult.Status.FAILED,
@@ -76,7 +76,7 @@ def _words_of_reviewer(version: ModelVersion, comment: str, actor: Any) -> str:
 
 
 def _require_waiting(version: ModelVersion) -> None:
-    version.refresh_from_db(fields=["state", "globals", "admitted"])
+    version.refresh_from_db(fields=["state", "globals", "admitted", "environment"])
     if version.state != State.NEEDS_REVIEW:
         raise _nothing_to_admit(version)
 

@@ -379,7 +379,7 @@ def start_checks(version: ModelVersion, *, actor: Any) -> ModelVersion:
     version.refresh_from_db(fields=["state", "schema"])
     if not version.schema.get("fields"):
         raise _no_schema()
-    if version.names_to_review:
+    if version.unknown_names:
         return _hold_for_review(version, actor)
     return begin_checks(version, old=[State.DRAFT, State.CHECKS_FAILED], actor=actor)
 
@@ -399,7 +399,7 @@ def begin_checks(version: ModelVersion, *, old: Iterable[str], actor: Any) -> Mo
 
 
 def _hold_for_review(version: ModelVersion, actor: Any) -> ModelVersion:
-    names = version.names_to_review
+    names = version.unknown_names
     if Admission.objects.filter(version=version).exists():
         raise Refused(
             _("An approver has refused the names that %(version)s needs.") % {"version": version},
@@ -416,6 +416,13 @@ def _hold_for_review(version: ModelVersion, actor: Any) -> ModelVersion:
     return version
 
 
+_FINISHED = {
+    State.CHECKED: Action.VERSION_CHECKED,
+    State.NEEDS_REVIEW: Action.VERSION_HELD,
+    State.CHECKS_FAILED: Action.VERSION_CHECKS_FAILED,
+}
+
+
 @transaction.atomic
 def finish_checks(
     version: ModelVersion,
@@ -424,9 +431,16 @@ def finish_checks(
     measured: dict[str, Any],
     environment: dict[str, Any],
     engine: str = "runner",
+    to_review: Iterable[str] = (),
 ) -> bool:
-    """What the checks found, once; False when somebody else has finished them before."""
-    new = State.CHECKED if passed else State.CHECKS_FAILED
+    """What the checks found, once; False when somebody else has finished them before.
+
+    `to_review`: the packages of another version than ours that made the model, where nothing else is wrong: an
+    approver must admit them.
+    """
+    to_review = list(to_review)
+    new = State.CHECKED if passed else State.NEEDS_REVIEW if to_review else State.CHECKS_FAILED
+    environment = {**environment, **({"to_review": to_review} if to_review else {})}
     moved = ModelVersion.objects.filter(pk=version.pk).move(
         old=State.CHECKING,
         new=new,
@@ -438,7 +452,7 @@ def finish_checks(
         return False
     version.refresh_from_db()
     failed = list(version.checks.filter(status=CheckResult.Status.FAILED).values_list("name", flat=True))
-    action = Action.VERSION_CHECKED if passed else Action.VERSION_CHECKS_FAILED
+    action = _FINISHED[new]
     audit.record(
         action,
         target=version,
@@ -446,9 +460,10 @@ def finish_checks(
         after={"state": new, "measured": measured, "engine": engine},
         failed=failed,
     )
-    transaction.on_commit(
-        partial(signals.version_checked.send, sender=ModelVersion, version_id=version.pk, passed=passed)
-    )
+    if new != State.NEEDS_REVIEW:  # else nothing is decided yet
+        transaction.on_commit(
+            partial(signals.version_checked.send, sender=ModelVersion, version_id=version.pk, passed=passed)
+        )
     return True
 
 

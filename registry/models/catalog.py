@@ -230,9 +230,24 @@ class ModelVersion(models.Model):
         return Schema.from_json(self.schema)
 
     @property
-    def names_to_review(self) -> list[str]:
+    def unknown_names(self) -> list[str]:
         """What the file would import beyond the reviewed list, as long as nobody has admitted it."""
         return [name for name in self.globals.get("unknown", []) if name not in self.admitted]
+
+    @property
+    def foreign_packages(self) -> list[str]:
+        """Packages of another version than ours that made the model, as long as nobody has admitted them."""
+        return [name for name in self.environment.get("to_review", []) if name not in self.admitted]
+
+    @property
+    def names_to_review(self) -> list[str]:
+        """What an approver must admit: names before anything is loaded, packages after everything was tried."""
+        return self.unknown_names or self.foreign_packages
+
+    @property
+    def admitted_names(self) -> list[str]:
+        """What an approver let into the jail. No name of Python's has `==` in it."""
+        return [name for name in self.admitted if "==" not in name]
 
     @property
     def is_draft(self) -> bool:

@@ -25,6 +25,7 @@ def review_of(version: ModelVersion, user: User, form: AdmissionForm | None = No
     approvers = User.objects.filter(grants__role=Role.APPROVER, is_active=True, is_service=False)
     return {
         "names": version.names_to_review,
+        "is_of_packages": not version.unknown_names,
         "may": permissions.can_admit(user, version),
         "is_own": version.uploaded_by_id == user.pk,
         "approvers": approvers.exclude(pk=version.uploaded_by_id).distinct(),

@@ -111,11 +111,17 @@ def next_step(version: ModelVersion, word: str, user: User) -> Step:
         url = request.get_absolute_url() if request else reverse("approval-list")
         return Step(_("Waiting for an approver who is not its author."), _("Open the request"), url)
     if word == "needs_review":
-        count = len(version.names_to_review)
+        count = len(version.unknown_names)
         text = _("Nothing of it is loaded until an approver has looked at %(count)d names.") % {
             "count": count
         }
-        step = Step(text, _("Look at the names"), f"{version.get_absolute_url()}#review")
+        if not count:
+            text = _("Made with other versions than ours: an approver decides whether that may be.")
+        step = Step(
+            text,
+            _("Look at the names") if count else _("Look at the difference"),
+            f"{version.get_absolute_url()}#review",
+        )
         may = permissions.can_admit(user, version)
         return step if may else _needs(step, _("An approver who did not upload it goes on from here."))
     if word in ("approved", "serving_elsewhere"):
