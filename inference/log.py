@@ -47,6 +47,7 @@ class LoggedRow:
     value: float | None = None
     probabilities: Mapping[str, float] | None = None
     warnings: Sequence[Mapping[str, str]] = ()
+    why: Mapping[str, Any] | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -56,6 +57,7 @@ class LoggedRow:
             "value": self.value,
             "probabilities": self.probabilities,
             "warnings": list(self.warnings),
+            **({"why": self.why} if self.why else {}),
         }
 
 
@@ -294,6 +296,7 @@ def _prediction(call: Mapping[str, Any], row: Mapping[str, Any]) -> Prediction:
         value=row["value"],
         probabilities=row["probabilities"],
         warnings=row["warnings"],
+        why=row.get("why"),
         latency_ms=call["ms"],
         request_id=call["request_id"],
     )

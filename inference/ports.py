@@ -74,6 +74,7 @@ class PredictionRecord:
     probabilities: Mapping[str, float] | None
     inputs: Mapping[str, Any]
     warnings: Sequence[Mapping[str, Any]] = ()
+    why: Mapping[str, Any] | None = None  # reasons, base and scale, where they were asked for
     release_number: int | None = None
     user_id: int | None = None
     user_name: str = ""

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -12,8 +12,9 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from inference import engines, log, runners, served
+from inference import engines, explanations, log, runners, served
 from inference import ids as prediction_ids
+from inference.explanations import Why
 from inference.log import LoggedCall, LoggedRow
 from inference.ports import Label
 from inference.validation import Checked, RowWarning
@@ -36,7 +37,7 @@ class PredictedRow:
     probabilities: Mapping[str, float] | None
     inputs: Mapping[str, Any]
     warnings: Sequence[RowWarning] = ()
-    reasons: Sequence[Mapping[str, Any]] = ()
+    why: Why | None = None
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -45,7 +46,7 @@ class PredictedRow:
             "value": self.value,
             "probabilities": self.probabilities,
             "warnings": [warning.to_json() for warning in self.warnings],
-            "reasons": list(self.reasons),
+            **(self.why.to_json() if self.why else explanations.UNASKED),
         }
 
 
@@ -128,12 +129,14 @@ def predict(
     key: ApiKey | None = None,
     as_text: bool = False,
     ids: Sequence[str] = (),
+    explain: bool = False,
 ) -> Answer:
     """Answer every row or none, and write it down before the answer leaves.
 
     Refuses who may not (403), what nothing may answer (503, 409), rows that do not fit the schema (422, one entry
     per field), a model that fails or is too slow (503, 504), and an answer that cannot be recorded (503).
-    `as_text`: the values come from a form. `ids`: the ids to answer under, so that a form sent twice is one answer.
+    `as_text`: the values come from a form. `explain`: with the reasons of each answer; where there are none, a warning.
+    `ids`: the ids to answer under, so that a form sent twice is one answer.
     """
     permissions.require(
         served.may_predict(actor, model), _("You may not predict with “%(model)s”.") % {"model": model}
@@ -148,7 +151,7 @@ def predict(
         asked=len(rows),
     )
     try:
-        return _answer(call, rows, version_number, as_text, ids)
+        return _answer(call, rows, version_number, as_text, ids, explain)
     except Refused as error:
         if error.status in COUNTED and error.code not in ("unknown_environment", "log_unavailable"):
             with suppress(Unavailable):  # the call is refused as it is; only its count is lost
@@ -157,15 +160,24 @@ def predict(
 
 
 def _answer(
-    call: _Call, rows: Sequence[Any], version_number: int | None, as_text: bool, ids: Sequence[str]
+    call: _Call,
+    rows: Sequence[Any],
+    version_number: int | None,
+    as_text: bool,
+    ids: Sequence[str],
+    explain: bool,
 ) -> Answer:
     here = served.answering(call.model, call.environment, version_number)
     release = call.release = here.release
     _require_count(len(rows))
+    if explain:
+        explanations.require_few(len(rows))
     checked = here.judge.judge(rows, as_text=as_text)
     _require_valid(checked)
     answer = engines.predict_rows(release.version, checked.rows())
     predicted = _rows(here.schema, checked, answer, ids or prediction_ids.new_ids(len(rows)))
+    if explain:
+        predicted = _explained(predicted, explanations.of(release.version, checked.rows(), answer))
     latency = call.record(200, [_logged(row) for row in predicted])
     return Answer(
         model=call.model.slug,
@@ -224,6 +236,13 @@ def _rows(schema: Schema, checked: Checked, answer: runners.Answer, ids: Sequenc
     ]
 
 
+def _explained(predicted: Sequence[PredictedRow], whys: Sequence[Why | RowWarning]) -> list[PredictedRow]:
+    return [
+        replace(row, why=why) if isinstance(why, Why) else replace(row, warnings=[*row.warnings, why])
+        for row, why in zip(predicted, whys, strict=True)
+    ]
+
+
 def _class(target: Target, label: Label) -> Label:
     """The schema's own spelling of a class, which keeps its JSON type."""
     known = target.class_of(label)
@@ -245,4 +264,5 @@ def _logged(row: PredictedRow) -> LoggedRow:
         value=row.value,
         probabilities=row.probabilities,
         warnings=[warning.to_json() for warning in row.warnings],
+        why=row.why.to_json() if row.why else None,
     )

@@ -2,19 +2,21 @@
 
 import json
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext as _
 
+from inference.explanations import NOT_EXPLAINED
 from inference.ports import Label, PredictionRecord
 from inference.predictions import Answer
 from inference.validation import show_number
 from registry.schema import Field, Schema, Target
 
 MOST_BARS = 12
+MOST_REASONS = 5
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,15 @@ class InputLine:
 
 
 @dataclass(frozen=True)
+class ReasonLine:
+    """What one input did to the answer, as a sentence; `strength` is its share of the strongest one."""
+
+    text: str
+    raised: bool
+    strength: float
+
+
+@dataclass(frozen=True)
 class Shown:
     """One prediction, ready to be read."""
 
@@ -47,6 +58,8 @@ class Shown:
     bars: tuple[Bar, ...]
     inputs: tuple[InputLine, ...]
     warnings: tuple[str, ...]
+    reasons: tuple[ReasonLine, ...]
+    unexplained: str  # why there are no reasons, where they were asked for
     version: int
     at: datetime
     environment: str
@@ -61,7 +74,9 @@ def show_record(record: PredictionRecord, schema: Schema, version: int) -> Shown
         chance=chance(schema.target, record.label, record.probabilities),
         bars=bars(schema.target, record.label, record.probabilities),
         inputs=input_lines(schema, record.inputs),
-        warnings=tuple(str(each.get("detail", "")) for each in record.warnings),
+        warnings=tuple(_warnings(record.warnings)),
+        reasons=reasons(schema, record.label, record.why),
+        unexplained=_unexplained(record.warnings),
         version=version,
         at=record.at,
         environment=record.environment,
@@ -73,19 +88,69 @@ def show_record(record: PredictionRecord, schema: Schema, version: int) -> Shown
 def show_answer(answer: Answer, schema: Schema) -> Shown:
     """The first row of an answer, which is all that a form asks."""
     [row] = answer.rows
+    warnings = [warning.to_json() for warning in row.warnings]
     return Shown(
         id=row.id,
         sentence=sentence(schema.target, row.label, row.value),
         chance=chance(schema.target, row.label, row.probabilities),
         bars=bars(schema.target, row.label, row.probabilities),
         inputs=input_lines(schema, row.inputs),
-        warnings=tuple(warning.detail for warning in row.warnings),
+        warnings=tuple(_warnings(warnings)),
+        reasons=reasons(schema, row.label, row.why.to_json() if row.why else None),
+        unexplained=_unexplained(warnings),
         version=answer.version,
         at=answer.at,
         environment=answer.environment,
         request_id=answer.request_id,
         latency_ms=answer.latency_ms,
     )
+
+
+def _warnings(found: Sequence[Mapping[str, Any]]) -> list[str]:
+    return [str(each.get("detail", "")) for each in found if each.get("code") != NOT_EXPLAINED]
+
+
+def _unexplained(found: Sequence[Mapping[str, Any]]) -> str:
+    return next((str(each["detail"]) for each in found if each.get("code") == NOT_EXPLAINED), "")
+
+
+def reasons(schema: Schema, label: Label | None, why: Mapping[str, Any] | None) -> tuple[ReasonLine, ...]:
+    """The inputs that moved the answer most, in words; those that did nothing are not told."""
+    found = [each for each in why["reasons"] if each["contribution"]][:MOST_REASONS] if why else []
+    fields = {each.name: each for each in schema.fields}
+    told = schema.target.positive if schema.target.positive is not None else label
+    word = "" if told is None else schema.target.word(told)
+    strongest = max((abs(each["contribution"]) for each in found), default=1.0)
+    return tuple(
+        ReasonLine(
+            text=_reason(fields[each["field"]], each, word, schema.target.unit if why else ""),
+            raised=each["contribution"] > 0,
+            strength=abs(each["contribution"]) / strongest,
+        )
+        for each in found
+    )
+
+
+def _reason(field: Field, reason: Mapping[str, Any], word: str, unit: str) -> str:
+    value = _("nothing given") if reason["value"] is None else show_input(field, reason["value"])
+    said = {
+        "field": field.label_text,
+        "value": f"{value} {field.unit}".strip() if reason["value"] is not None else value,
+        "word": word,
+        "amount": f"{show_number(_readable(abs(reason['contribution'])))} {unit}".strip(),
+    }
+    raised = reason["contribution"] > 0
+    if not word:
+        return (
+            _("%(field)s (%(value)s) raised the answer by %(amount)s")
+            if raised
+            else _("%(field)s (%(value)s) lowered the answer by %(amount)s")
+        ) % said
+    return (
+        _("%(field)s (%(value)s) raised the chance of “%(word)s”")
+        if raised
+        else _("%(field)s (%(value)s) lowered the chance of “%(word)s”")
+    ) % said
 
 
 def sentence(target: Target, label: Label | None, value: float | None) -> str:

@@ -33,18 +33,13 @@ class PredictBody(Body):
     rows = RowsField(required=False)
     environment = EnvironmentField()
     version = serializers.IntegerField(required=False, help_text="One that serves or has served there")
-    explain = serializers.BooleanField(default=False)
+    explain = serializers.BooleanField(default=False, help_text="With the reasons of each answer")
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
         if ("inputs" in attrs) == ("rows" in attrs):
             message = _("Send either “inputs” (one object) or “rows” (a list of objects).")
             raise serializers.ValidationError(
                 {"inputs": [serializers.ErrorDetail(message, code="inputs_or_rows")]}
-            )
-        if attrs.pop("explain"):
-            message = _("Reasons are not available yet; leave it out.")
-            raise serializers.ValidationError(
-                {"explain": [serializers.ErrorDetail(message, code="not_available")]}
             )
         return attrs
 
@@ -72,6 +67,8 @@ class PredictedSerializer(serializers.Serializer):
     probabilities = serializers.DictField(child=serializers.FloatField(), allow_null=True)
     warnings = WarningSerializer(many=True)
     reasons = ReasonSerializer(many=True)
+    base = serializers.FloatField(allow_null=True, help_text="What the reasons are added to")
+    scale = serializers.ChoiceField(["probability", "margin", "value"], allow_null=True)
 
 
 class AnswerSerializer(serializers.Serializer):
@@ -100,6 +97,9 @@ class PredictionSerializer(serializers.Serializer):
     value = serializers.FloatField(allow_null=True)
     probabilities = serializers.DictField(child=serializers.FloatField(), allow_null=True)
     warnings = WarningSerializer(many=True)
+    reasons = ReasonSerializer(many=True)
+    base = serializers.FloatField(allow_null=True)
+    scale = serializers.CharField(allow_null=True)
     asked_by = serializers.CharField(source="user_name")
     request_id = serializers.CharField()
     latency_ms = serializers.FloatField(allow_null=True)

@@ -48,6 +48,7 @@ class Prediction(models.Model):
     value = models.FloatField(null=True)
     probabilities = models.JSONField(null=True)
     warnings = models.JSONField(default=list)
+    why = models.JSONField(null=True, help_text=_("reasons, base and scale, where they were asked for"))
     latency_ms = models.FloatField()
     request_id = models.CharField(max_length=64, blank=True)
     inputs_removed_at = models.DateTimeField(
@@ -84,6 +85,7 @@ class Prediction(models.Model):
             probabilities=self.probabilities,
             inputs=self.inputs,
             warnings=self.warnings,
+            why=self.why,
             release_number=self.release_number,
             user_id=self.user_id,
             user_name=self.user_name,

@@ -11,9 +11,21 @@ from typing import IO, Any
 
 import numpy as np
 import onnxruntime
+import pandas as pd
 import pyarrow as pa
 
-from .scoring import MAX_CLASSES, MAX_FEATURES, MAX_TEXT, NotServable, apart, joined, notes, plain
+from .reasoning import Reasoner
+from .scoring import (
+    MAX_CLASSES,
+    MAX_FEATURES,
+    MAX_TEXT,
+    NotServable,
+    apart,
+    joined,
+    notes,
+    plain,
+    to_frame,
+)
 
 FLOATS = {"tensor(float)": "f4", "tensor(double)": "f8", "tensor(float16)": "f2"}
 INTEGERS = {
@@ -54,6 +66,8 @@ class GraphScorer:
         self.features = self._feature_names()
         self.width = math.prod(self.inputs[0].shape[1:]) if self._is_sized() else None
         self.outputs.learn(self._run(self._probe()))
+        asked = _AskedWithFrames(self)
+        self.reasoner = Reasoner(asked, asked.classes, self._explained, lambda rows: rows)
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -75,6 +89,15 @@ class GraphScorer:
         table = joined(tables)
         found = self._run(self._feed(table)) if table.num_rows else None
         return apart(self.outputs.read(found, table.num_rows), tables)
+
+    def _explained(self, table: pa.Table) -> pd.DataFrame:
+        names = [name for name in table.column_names if self.features is None or name in self.features]
+        return to_frame(table.select(names))
+
+    def ask(self, rows: pd.DataFrame) -> dict[str, Any]:
+        """The graph's answers to a frame of its columns."""
+        table = pa.Table.from_pandas(rows, preserve_index=False)
+        return self.outputs.read(self._run(self._feed(table)), table.num_rows)
 
     def _run(self, feed: dict[str, Any]) -> list[Any]:
         try:
@@ -140,6 +163,19 @@ class GraphScorer:
         columns = np.stack([_column(table.column(name), one) for name in names], axis=1)
         sides = one.shape[1:] if self._is_sized() else columns.shape[1:]
         return {one.name: columns.reshape(-1, *sides)}
+
+
+class _AskedWithFrames:
+    """A graph, asked as an estimator of scikit-learn is: for whoever explains it by asking."""
+
+    def __init__(self, graph: GraphScorer) -> None:
+        self.graph = graph
+        self.classes = graph.outputs.classes if graph.outputs.is_classifier else None
+        if graph.outputs.has_probabilities:
+            self.predict_proba = lambda rows: graph.ask(rows)["probabilities"]
+
+    def predict(self, rows: pd.DataFrame) -> Any:
+        return self.graph.ask(rows)["values"]
 
 
 def _kind_of(kind: str) -> str:

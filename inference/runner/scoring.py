@@ -17,6 +17,8 @@ from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.pipeline import Pipeline
 
 from . import arrays
+from .explaining import Unexplainable
+from .reasoning import Reasoner
 
 MAX_TEXT = 1000
 MAX_WARNINGS = 20
@@ -61,6 +63,8 @@ class Scorer:
         self.has_probabilities = self.kind == "classifier" and hasattr(model, "predict_proba")
         self.features = _features(model)
         self.feeds = _feeds(model, self.features)
+        feed = pd.DataFrame.to_numpy if self.feeds == "array" else _as_it_is
+        self.reasoner = Reasoner(model, self.classes, self._explained, feed)
         _work_alone(model)
 
     def describe(self) -> dict[str, Any]:
@@ -106,15 +110,25 @@ class Scorer:
     def _inputs(self, table: pa.Table) -> Any:
         if self.feeds == "text":
             return _text_column(table)
-        frame = to_frame(table)
-        if self.features is not None:
-            missing = [name for name in self.features if name not in frame.columns]
-            if missing:
-                raise NotServable(
-                    f"the model was trained with columns that the rows lack: {', '.join(missing[:10])}"
-                )
-            frame = frame[self.features]
+        frame = self._frame(table)
         return frame if self.feeds == "frame" else frame.to_numpy()
+
+    def _frame(self, table: pa.Table) -> pd.DataFrame:
+        """The columns that the model was trained with, in its order."""
+        frame = to_frame(table)
+        if self.features is None:
+            return frame
+        missing = [name for name in self.features if name not in frame.columns]
+        if missing:
+            raise NotServable(
+                f"the model was trained with columns that the rows lack: {', '.join(missing[:10])}"
+            )
+        return frame[self.features]
+
+    def _explained(self, table: pa.Table) -> pd.DataFrame:
+        if self.feeds == "text":
+            raise Unexplainable("it reads a text as a whole")
+        return self._frame(table)
 
     def _ask_classifier(self, inputs: Any) -> tuple[Any, Any]:
         """Label and probabilities; a plain pipeline transforms its rows once for both, with the very same steps."""
@@ -178,6 +192,10 @@ def apart(found: dict[str, Any], tables: Sequence[pa.Table]) -> list[dict[str, A
         )
         begin = end
     return answers
+
+
+def _as_it_is(rows: pd.DataFrame) -> Any:
+    return rows
 
 
 def to_frame(table: pa.Table) -> pd.DataFrame:

@@ -10,9 +10,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from . import compiling, graphs, jail, limits, loading, scoring, together, wire
+from . import compiling, explaining, graphs, jail, limits, loading, scoring, together, wire
 
 MAX_ERROR = 2000
+
+#: Errors of our own, whose words need no name of a class before them.
+SPEAKING = (
+    jail.Missing,
+    loading.NotAdmitted,
+    loading.NotInstalled,
+    scoring.NotServable,
+    explaining.Unexplainable,
+)
 
 
 def run(control: socket.socket) -> None:
@@ -70,6 +79,8 @@ def _converse(sock: socket.socket, scorer: Scorer, line: together.Line, only: bo
             request = wire.receive(sock, wire.MAX_REQUEST)
             if only and "compile" in request:
                 wire.send(sock, _compiled(scorer, request["compile"]))
+            elif "why" in request:
+                wire.send(sock, _reasons(scorer, request))
             else:
                 wire.send(sock, _reply(sock, line, request))
     except (OSError, ValueError):
@@ -84,6 +95,19 @@ def _reply(sock: socket.socket, line: together.Line, request: dict[str, Any]) ->
     except Exception as error:
         return _failure(error)
     return line.ask(table, partial(wire.send, sock), alone=bool(request.get("alone")))
+
+
+def _reasons(scorer: Scorer, request: dict[str, Any]) -> dict[str, Any]:
+    """Asked of a runner that does nothing else, so that nobody's answer waits for another's explanation."""
+    try:
+        why = request["why"]
+        rows, background = scoring.read_rows(request["rows"]), scoring.read_rows(why["background"])
+        found = scorer.reasoner.explain(
+            rows, background, outputs=why["outputs"], seconds=float(why["seconds"])
+        )
+        return {"ok": True, **found}
+    except Exception as error:
+        return _failure(error)
 
 
 def _score(scorer: Scorer, tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
@@ -124,10 +148,12 @@ def _code(error: BaseException) -> str:
         return "not_admitted"
     if isinstance(error, loading.NotInstalled):
         return "not_installed"
+    if isinstance(error, explaining.Unexplainable):
+        return "unexplainable"
     return "not_servable" if isinstance(error, scoring.NotServable) else "failed"
 
 
 def _text(error: BaseException) -> str:
-    if isinstance(error, jail.Missing | loading.NotAdmitted | loading.NotInstalled | scoring.NotServable):
+    if isinstance(error, SPEAKING):
         return str(error)[:MAX_ERROR]
     return f"{type(error).__name__}: {error}"[:MAX_ERROR]

@@ -17,6 +17,7 @@ from inference.runners import crashing, errors
 from inference.runners.answers import Answer, Facts, RunnerSpec
 from inference.runners.conversations import Client, FreshRunner
 from inference.runners.errors import ModelError, ModelTimeout, ModelUnavailable
+from inference.runners.reasons import Question, Reasons
 from inference.runners.turnstile import door
 from registry import artifacts
 from registry.models import ModelVersion
@@ -29,9 +30,12 @@ __all__ = [
     "ModelError",
     "ModelTimeout",
     "ModelUnavailable",
+    "Question",
+    "Reasons",
     "RunnerSpec",
     "client",
     "describe",
+    "explain",
     "fresh",
     "is_alive",
     "keep",
@@ -76,6 +80,12 @@ def predict(version: ModelVersion, table: pa.Table, deadline: float | None = Non
         if error.code == errors.CRASH_LOOP:
             crashing.tell(version.pk)
         raise
+
+
+def explain(version: ModelVersion, question: Question) -> Reasons:
+    """What each column added to the answers. Raises ModelError where there are no reasons to be had."""
+    seconds = question.seconds + settings.MODELGATE_PREDICT_SECONDS
+    return client().explain(spec_for(version), question, seconds)
 
 
 def describe(version: ModelVersion) -> Facts:

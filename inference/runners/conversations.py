@@ -8,7 +8,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,9 +16,10 @@ import pyarrow as pa
 
 from inference.modeld import address
 from inference.runner import forms, wire
-from inference.runners import claims, errors
+from inference.runners import claims, errors, reasons
 from inference.runners.answers import Answer, Compiled, Facts, RunnerSpec, pack, read_answer, read_compiled
 from inference.runners.errors import ModelError
+from inference.runners.reasons import Question, Reasons
 
 R = TypeVar("R")
 
@@ -77,6 +78,11 @@ class Conversation:
         """The model's compiled form: bytes to be distrusted like everything that a runner says."""
         message = {"compile": [list(column) for column in spec.columns]}
         return read_compiled(self._exchange(message, REPLY_OVERHEAD + forms.MAX_FORM, seconds))
+
+    def explain(self, spec: RunnerSpec, question: Question, seconds: float) -> Reasons:
+        """What each column added to the answers to these rows."""
+        limit = reasons.reply_limit(question, self.facts)
+        return reasons.read(self._exchange(question.to_wire(spec), limit, seconds), question)
 
     def _exchange(self, message: dict[str, Any], limit: int, seconds: float) -> dict[str, Any]:
         self.sharers, self.moved = 0, False
@@ -196,6 +202,27 @@ class Client:
                 break
         raise errors.died() if faults else errors.busy()
 
+    def explain(self, spec: RunnerSpec, question: Question, seconds: float) -> Reasons:
+        """Once, by a runner that does nothing else; raises ModelError where there are no reasons to be had."""
+        own = replace(spec, key=reasons.key_of(spec))
+        conversation, is_sound = self._take(own, "", patience=0), False
+        try:
+            found = conversation.explain(own, question, seconds)
+            is_sound = True
+            return found
+        except _Died:
+            raise errors.died() from None
+        except TimeoutError:
+            self.kill(own.key, conversation.generation)
+            raise errors.too_slow(seconds) from None
+        except ModelError:
+            is_sound = True
+            raise
+        except ValueError as error:
+            raise errors.garbled(error) from None
+        finally:
+            self._lines.give_back(own.key, conversation, is_sound=is_sound)
+
     def _too_late(self, spec: RunnerSpec, conversation: Conversation, seconds: float) -> None:
         """Whose fault is it? Ours ends the call; another's costs that runner its life, and lets us try again."""
         if not conversation.sharers and conversation.moved:
@@ -207,10 +234,12 @@ class Client:
     def describe(self, spec: RunnerSpec) -> Facts:
         return _facts(self._tell({"op": "warm", "spec": spec.to_wire()}, START_SECONDS))
 
-    def connect(self, spec: RunnerSpec, died: str = "", busy: Sequence[str] = ()) -> Conversation:
+    def connect(
+        self, spec: RunnerSpec, died: str = "", busy: Sequence[str] = (), patience: float = PATIENCE
+    ) -> Conversation:
         """A conversation with one of the version's runners: none that we saw die, and rather none that is busy."""
         message = {"op": "connect", "spec": spec.to_wire(), "died": died, "busy": list(busy)}
-        return self._call(message, START_SECONDS, _introduced)
+        return self._call(message, START_SECONDS, _introduced, patience)
 
     def fresh(self, spec: RunnerSpec) -> Conversation:
         """A conversation with a runner of one's own; it ends with the lease."""
@@ -268,13 +297,13 @@ class Client:
             supervisor.close()
         return found
 
-    def _take(self, spec: RunnerSpec, died: str) -> Conversation:
+    def _take(self, spec: RunnerSpec, died: str, patience: float = PATIENCE) -> Conversation:
         while (known := self._lines.take(spec.key)) is not None:
             if known.generation != died and known.is_open():
                 return known
             died = known.generation
             self._lines.give_back(spec.key, known, is_sound=False)
-        conversation = self.connect(spec, died, self._lines.busy(spec.key))
+        conversation = self.connect(spec, died, self._lines.busy(spec.key), patience)
         self._lines.lend(spec.key, conversation)
         return conversation
 
@@ -317,6 +346,22 @@ class FreshRunner:
                 self.close()
                 raise errors.garbled(error) from None
         raise AssertionError("unreachable")
+
+    def explain(self, question: Question, deadline: float = 120.0) -> Reasons:
+        """Once; what fails or is late is not tried again."""
+        try:
+            return self._open().explain(self.spec, question, deadline)
+        except _Died:
+            self.close()
+            raise errors.died() from None
+        except TimeoutError:
+            self.close()
+            raise errors.too_slow(deadline) from None
+        except ModelError:
+            raise
+        except ValueError as error:
+            self.close()
+            raise errors.garbled(error) from None
 
     def close(self) -> None:
         if self._conversation is not None:

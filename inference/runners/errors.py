@@ -55,6 +55,13 @@ def busy() -> ModelUnavailable:
     )
 
 
+def unexplained(code: str, detail: str) -> ModelError:
+    """The answer stands; only why it is so cannot be said."""
+    return ModelError(
+        _("There are no reasons for this model's answers."), code=code or "unexplainable", detail=detail
+    )
+
+
 def garbled(error: Exception) -> ModelError:
     return ModelError(
         _("The model's answer was not usable."), code="bad_answer", detail=str(error)[:MAX_DETAIL]

@@ -115,6 +115,7 @@ def _answer(
             request_id=audit.current_context().request_id,
             as_text=True,
             ids=[public_id],
+            explain=True,
         )
     except Forbidden:
         raise

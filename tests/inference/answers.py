@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from inference import runners
-from inference.runners import Answer
+from inference.runners import Answer, Question, Reasons
 from registry.models import ModelVersion
 
 
@@ -33,8 +33,23 @@ def regress(version: ModelVersion, table: pa.Table, deadline: float | None = Non
     return Answer(classes=(), indices=None, probabilities=None, values=values, seconds=0.001)
 
 
+def explain(version: ModelVersion, question: Question) -> Reasons:
+    """Everything comes of the age, against a chance of one half."""
+    chances = np.array(chance_by_age(question.rows))
+    shares = [chances - 0.5 if name == "age" else 0 * chances for name in question.rows.column_names]
+    return Reasons(
+        columns=tuple(question.rows.column_names),
+        contributions=np.column_stack(shares),
+        base=np.full(len(chances), 0.5),
+        scale="probability",
+        method="trees",
+        done=len(chances),
+    )
+
+
 def install(monkeypatch: pytest.MonkeyPatch, answer: Callable[..., Answer] = classify) -> None:
     monkeypatch.setattr(runners, "predict", answer)
+    monkeypatch.setattr(runners, "explain", explain)
 
 
 def row(**changes: Any) -> dict[str, Any]:

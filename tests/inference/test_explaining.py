@@ -105,9 +105,8 @@ def test_they_add_up_to_what_the_classifier_answers(estimator: Any, classes: int
         assert found.done == 4 or estimator in SAMPLED
         assert (found.method != "sampled") == (estimator in EXACT)
         added_up = found.base + found.contributions.sum(axis=1)
-        np.testing.assert_allclose(
-            added_up, _answer(estimator, rows, output, found.scale), rtol=1e-9, atol=1e-9
-        )
+        answers, done = _answer(estimator, rows, output, found.scale), found.done
+        np.testing.assert_allclose(added_up[:done], answers[:done], rtol=1e-9, atol=1e-9)
 
 
 def _answer(estimator: Any, rows: Any, output: int, scale: str) -> Any:

@@ -52,6 +52,8 @@ def test_it_answers_with_the_contract_of_the_api(business: User) -> None:
         "probabilities": {"no": 0.6, "yes": 0.4},
         "warnings": [],
         "reasons": [],
+        "base": None,
+        "scale": None,
     }
 
 

@@ -301,3 +301,31 @@ def test_pages_have_no_inline_style_or_script(page: Client, release: Release) ->
         html = response.content.decode()
         assert not re.search(r"<[^>]+ (style|on[a-z]+)=", html)
         assert not re.search(r"<script(?![^>]+src=)", html)
+
+
+# --- why ---
+
+
+def test_the_answer_comes_with_its_reasons_and_keeps_them(page: Client, release: Release) -> None:
+    token = token_of(page.get(url(release)))
+
+    response = page.post(url(release), {**TYPED, "token": token})
+
+    told = "Age (40 years) lowered the chance of “Likely to repay”"
+    assert told in text_of(response)
+    log.ingest()
+    assert told in text_of(page.get(Prediction.objects.get().get_absolute_url()))
+
+
+def test_an_answer_without_reasons_says_why_there_are_none(
+    page: Client, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = runners.ModelError("No reasons for this model.", code="unexplainable")
+    monkeypatch.setattr(runners, "explain", answers.failing(error))
+    token = token_of(page.get(url(release)))
+
+    shown = text_of(page.post(url(release), {**TYPED, "token": token}))
+
+    assert "Unlikely to repay" in shown
+    assert "Why this answer: No reasons for this model." in shown
+    assert "Read this with the answer" not in shown

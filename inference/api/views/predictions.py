@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inference import comparing, erasing, feedback, predictions, records
+from inference import comparing, erasing, explanations, feedback, predictions, records
 from inference.api import refusals
 from inference.api.rendering import AnswerRenderer
 from inference.api.serializers import (
@@ -54,6 +54,7 @@ class Predict(Endpoint):
             version_number=body.get("version"),
             request_id=audit.current_context().request_id,
             key=key_of(request),
+            explain=body["explain"],
         )
         return Response(answer.to_json())
 
@@ -124,4 +125,5 @@ class Compare(Endpoint):
 def _told(record: PredictionRecord, model: RegisteredModel) -> dict[str, Any]:
     version = ModelVersion.objects.only("number").get(pk=record.version_id)
     fields = {name: getattr(record, name) for name in record.__dataclass_fields__}
-    return {**fields, "model": model.slug, "version": version.number}
+    why = record.why or explanations.UNASKED
+    return {**fields, **why, "model": model.slug, "version": version.number}

@@ -33,16 +33,22 @@ class Explanation:
 
 
 class Explainer:
-    """`background`: reference rows as the model is fed; without them only trees can be explained."""
+    """`background`: reference rows; without them only trees can be explained. `feed`: a frame as the model wants it."""
 
-    def __init__(self, model: Any, classes: Any, background: pd.DataFrame | None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        classes: Any,
+        background: pd.DataFrame | None,
+        feed: Callable[[pd.DataFrame], Any] = lambda rows: rows,
+    ) -> None:
         self.model = model
         self.classes = classes
+        self.feed = feed
         self.background = None if background is None else background.head(MAX_BACKGROUND)
         self.encode, self.estimator = _split(model)
         self.linear, self.trees = estimators.linear(self.estimator), estimators.trees(self.estimator)
         self.paths = Paths(self.trees.forest) if self.trees else None
-        self.method = "sampled"
 
     def explain(self, rows: pd.DataFrame, outputs: Any, seconds: float) -> Explanation:
         """`outputs`: for each row, the place of the explained class in `classes`; ignored for numbers."""
@@ -76,7 +82,8 @@ class Explainer:
         names = [str(name) for name in rows.columns]
         if self.encode is not None:
             places = origins.trace(self.encode, places or [], names)
-        encoded: Any = rows if self.encode is None else self.encode.transform(rows)
+        fed = self.feed(rows)
+        encoded: Any = fed if self.encode is None else self.encode.transform(fed)
         if self.trees and type(self.estimator) in estimators.HISTOGRAM_BOOSTING:
             encoded, places = _before_histograms(self.estimator, encoded, places)
         array: Any = encoded.toarray() if hasattr(encoded, "toarray") else np.asarray(encoded)
@@ -137,14 +144,14 @@ class Explainer:
         return PROBABILITY if hasattr(self.model, "predict_proba") else MARGIN
 
     def _asker(self, output: int) -> Callable[[pd.DataFrame], Floats]:
-        model = self.model
+        model, feed = self.model, self.feed
         if self.classes is None:
-            return lambda rows: np.asarray(model.predict(rows), np.float64).ravel()
+            return lambda rows: np.asarray(model.predict(feed(rows)), np.float64).ravel()
         if hasattr(model, "predict_proba"):
-            return lambda rows: np.asarray(model.predict_proba(rows), np.float64)[:, output]
+            return lambda rows: np.asarray(model.predict_proba(feed(rows)), np.float64)[:, output]
         if not hasattr(model, "decision_function"):
             raise Unexplainable("the classifier gives neither probabilities nor margins")
-        return lambda rows: self._margin(model.decision_function(rows), output)
+        return lambda rows: self._margin(model.decision_function(feed(rows)), output)
 
     def _margin(self, margins: Any, output: int) -> Floats:
         found: Floats = np.asarray(margins, np.float64)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from inference import runners
 from inference.runners import ModelTimeout, ModelUnavailable
 from registry.models import AuditEvent, ModelVersion, RegisteredModel, Release, User
 from tests.api import Program, ok, problem, program
@@ -53,6 +54,8 @@ def test_one_row_is_answered(caller: Program, release: Release) -> None:
         "probabilities": {"no": 0.6, "yes": 0.4},
         "warnings": [],
         "reasons": [],
+        "base": None,
+        "scale": None,
     }
 
 
@@ -80,9 +83,46 @@ def test_a_name_that_nobody_knows_is_named(caller: Program, release: Release, na
     assert problem(caller.post(PREDICT, {name: {}}), 422, "unknown_field")["errors"][0]["field"] == name
 
 
-def test_reasons_are_not_there_yet(caller: Program, release: Release) -> None:
-    problem(caller.post(PREDICT, {"inputs": row(), "explain": True}), 422, "not_available")
-    ok(caller.post(PREDICT, {"inputs": row(), "explain": False}))
+def test_reasons_come_when_they_are_asked_for(caller: Program, release: Release) -> None:
+    (found,) = ok(caller.post(PREDICT, {"inputs": row(age=40), "explain": True}))["predictions"]
+
+    assert found["reasons"][0] == {"field": "age", "value": 40, "contribution": pytest.approx(-0.1)}
+    assert (found["base"], found["scale"]) == (0.5, "probability")
+    added_up = found["base"] + sum(each["contribution"] for each in found["reasons"])
+    assert added_up == pytest.approx(found["value"])
+    told = ok(caller.get(f"/predictions/{found['id']}/"))
+    assert {name: told[name] for name in ("reasons", "base", "scale")} == {
+        name: found[name] for name in ("reasons", "base", "scale")
+    }
+
+
+def test_reasons_are_not_given_unasked(caller: Program, release: Release) -> None:
+    (found,) = ok(caller.post(PREDICT, {"inputs": row(), "explain": False}))["predictions"]
+
+    assert found["reasons"] == []
+    assert (found["base"], found["scale"]) == (None, None)
+    told = ok(caller.get(f"/predictions/{found['id']}/"))
+    assert (told["reasons"], told["base"], told["scale"]) == ([], None, None)
+
+
+def test_a_hundred_rows_a_call_are_explained(caller: Program, release: Release) -> None:
+    ok(caller.post(PREDICT, {"rows": answers.rows(100), "explain": True}))
+    problem(caller.post(PREDICT, {"rows": answers.rows(101), "explain": True}), 422, "too_many_to_explain")
+
+
+def test_an_answer_does_not_fail_for_want_of_its_reasons(
+    caller: Program, release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    error = runners.ModelError("There are none.", code="unexplainable", detail="it reads a text")
+    monkeypatch.setattr(runners, "explain", answers.failing(error))
+
+    (found,) = ok(caller.post(PREDICT, {"inputs": row(), "explain": True}))["predictions"]
+
+    assert found["value"] == 0.4
+    assert found["reasons"] == []
+    assert found["warnings"] == [
+        {"field": "", "code": "not_explained", "detail": "There are none. it reads a text"}
+    ]
 
 
 def test_all_or_nothing_with_a_0_based_row_for_each_mistake(caller: Program, release: Release) -> None:
