@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from django.utils.translation import gettext as _
 
-from inference import runners
+from inference import engines
 from inference.validation import validate_columns
 from registry import gate, tables
 from registry.errors import Refused
@@ -67,7 +67,7 @@ def _agreement_on(reference: Dataset, a: ModelVersion, b: ModelVersion) -> dict[
     if rows == 0:
         return _unknown(_("No row fits both versions."))
     answers = [
-        runners.predict(version, cells.filter(both))
+        engines.predict(version, cells.filter(both))
         for version, (cells, _valid) in zip((a, b), typed, strict=True)
     ]
     labels = [answer.labels for answer in answers]

@@ -10,7 +10,7 @@ import structlog
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from inference import runners
+from inference import engines, runners
 from inference.validation import validate_columns
 from monitoring import columns, performance, profiles
 from monitoring.models import ReferenceProfile
@@ -91,7 +91,7 @@ def _answer(version: ModelVersion, target: Target, table: pa.Table) -> tuple[Pro
     if not len(ready):
         return None, {}
     try:
-        answer = runners.predict(version, ready, deadline=120)
+        answer = engines.predict(version, ready, deadline=120)
     except runners.ModelError as error:
         logger.warning("reference_not_answered", version=version.pk, code=error.code)
         return None, {}

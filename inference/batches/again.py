@@ -7,7 +7,7 @@ import pyarrow as pa
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from inference import csvfile, runners
+from inference import csvfile, engines
 from inference.batches import files, preparing, scoring, verbs
 from inference.batches.answers import Answers
 from inference.batches.problems import Problems
@@ -93,7 +93,7 @@ def _look_through(path: Path, version: ModelVersion, options: dict[str, Any]) ->
 def _scored(version: ModelVersion, rows: pa.Table | None) -> list[dict[str, Any]]:
     if rows is None:
         return []
-    answers = Answers.joined([runners.predict(version, rows)], version.schema_object)
+    answers = Answers.joined([engines.predict(version, rows)], version.schema_object)
     return [
         {"inputs": inputs, "label": label, "value": value}
         for inputs, label, value in zip(rows.to_pylist(), answers.labels, answers.values, strict=True)

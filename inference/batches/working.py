@@ -16,11 +16,12 @@ from django.db.models import F, Q, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from inference import ports, runners
+from inference import engines, ports, runners
 from inference.batches import files, finishing, leases, parts, scoring
 from inference.csvfile import Reading
+from inference.engines import FreshEngine
 from inference.models.batches import BatchChunk, BatchJob
-from inference.runners import Answer, FreshRunner, ModelError
+from inference.runners import Answer, ModelError
 from registry import gate, permissions, storage
 from registry.errors import Refused
 
@@ -59,9 +60,9 @@ def _turn(job: BatchJob) -> bool:
         return False
     until = time.monotonic() + TURN_SECONDS
     with ExitStack() as stack:
-        runner = stack.enter_context(runners.fresh(job.version))
+        engine = stack.enter_context(engines.fresh(job.version))
         while (chunk := claim_next(job)) is not None:
-            if not _attempt(chunk, job, runner):
+            if not _attempt(chunk, job, engine):
                 break
             if time.monotonic() > until:
                 return True
@@ -103,14 +104,14 @@ def _touch(job: BatchJob) -> bool:
     return bool(going.update(state=State.RUNNING, heartbeat_at=now))
 
 
-def _attempt(chunk: BatchChunk, job: BatchJob, runner: FreshRunner) -> bool:
+def _attempt(chunk: BatchChunk, job: BatchJob, engine: FreshEngine) -> bool:
     """Score one chunk. False when this worker should not go on with the job now."""
     chunk.job = job
     if chunk.tries > MAX_TRIES:
         finishing.fail(job, chunk.error or _("The worker was lost too often while it scored these rows."))
         return False
     try:
-        score_chunk(chunk, runner)
+        score_chunk(chunk, engine)
     except Stopped:
         _give_back(chunk)
         return False
@@ -154,7 +155,7 @@ def _failed(chunk: BatchChunk, error: str, *, transient: bool) -> bool:
     return not transient
 
 
-def score_chunk(chunk: BatchChunk, runner: FreshRunner) -> None:
+def score_chunk(chunk: BatchChunk, engine: FreshEngine) -> None:
     """Score the rows of a claimed chunk and make it count, exactly once."""
     job = chunk.job
     started = timezone.now()
@@ -164,7 +165,7 @@ def score_chunk(chunk: BatchChunk, runner: FreshRunner) -> None:
 
     def ask(rows: Any) -> Answer:
         _still_mine(chunk)
-        return runner.predict(rows)
+        return engine.predict(rows)
 
     schema = job.version.schema_object
     scored = scoring.score(

@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from inference.checks import fit, forms, frozen, gates, measuring, metrics, parity, rows, sameness, versions
 from inference.checks.outcome import Outcome, Problem, known
+from inference.compiled.boundaries import boundaries
 from inference.models import VersionForm
 from inference.runners import Answer, Facts, FreshRunner
 from inference.validation import validate_columns
@@ -352,6 +353,7 @@ def _compiled(case: Case) -> Outcome:
         lambda table: case.runner.predict(table, STEP_SECONDS),
         case.schema,
         forms.base(case.rows, case.schema),
+        boundaries(known(made.form)),
     )
     forms.keep(case.version, known(made.form), form, report)
     case.engine = forms.ENGINE

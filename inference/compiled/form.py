@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from inference.compiled import linear, nodes, sources
+from inference.compiled import linear, nodes, sources, trees
 from inference.compiled.container import MAX_TEXT, Array, BadForm, Parts
 from inference.compiled.links import Computed
 from inference.compiled.reading import Reader
@@ -22,6 +22,8 @@ CELLS_AT_ONCE = 4_000_000
 
 class Model(Protocol):
     """The last step: the encoded matrix in; places of classes, probabilities, values out."""
+
+    cells: int  # numbers at hand for one row, beside the matrix
 
     def compute(self, matrix: Array) -> Computed: ...
 
@@ -47,7 +49,7 @@ class CompiledForm:
         self._kept = len(reader.steps)
         self.kind: str = str(claim.get("kind"))
         self._model: Model = _model(parts, claim, reader.widths[self._of], len(self.classes))
-        self._rows_at_once = max(1, CELLS_AT_ONCE // max(sum(reader.widths), 1))
+        self._rows_at_once = max(1, CELLS_AT_ONCE // (sum(reader.widths) + self._model.cells + 1))
         self._positive = positive
 
     def answer_rows(self, rows: Sequence[Mapping[str, Any]]) -> Answer:
@@ -57,10 +59,6 @@ class CompiledForm:
     def answer_table(self, table: pa.Table) -> Answer:
         """Answer a validated table in the schema's types; Declined as above."""
         return self._answer(sources.Columns(table), lambda at, to: sources.Columns(table.slice(at, to - at)))
-
-    def boundaries(self) -> dict[str, list[float]]:
-        """Raw values of inputs on whose two sides answers may differ."""
-        return {}
 
     def _answer(self, whole: sources.Source, cut: Any) -> Answer:
         started = time.perf_counter()
@@ -116,6 +114,8 @@ def _classes(claim: object) -> tuple[Label, ...]:
 def _model(parts: Parts, claim: dict[str, Any], width: int, classes: int) -> Model:
     if claim.get("kind") == "linear":
         return linear.Linear(parts, claim, width, classes)
+    if claim.get("kind") == "trees":
+        return trees.Trees(parts, claim, width, classes)
     raise BadForm("kind of model")
 
 

@@ -10,6 +10,8 @@ from inference.compiled.links import Computed
 
 
 class Linear:
+    cells = 0
+
     def __init__(self, parts: Parts, claim: dict[str, Any], width: int, classes: int) -> None:
         scores = 1 if classes <= 2 else classes
         self.coefficients = parts.floats(claim.get("coefficients"), (width, scores), finite=True)

@@ -58,7 +58,7 @@ def _exp(scores: Array) -> Array:
         return np.asarray(np.exp(scores))
 
 
-def _nothing(_scores: Array) -> None:
+def none(_scores: Array) -> None:
     return None
 
 
@@ -67,5 +67,5 @@ def _same(scores: Array) -> Array:
 
 
 REGRESSION: dict[str, Link] = {"identity": _same, "exp": _exp}
-BINARY: dict[str, Link] = {"none": _nothing, "sigmoid": _two, "sigmoid_of_double": _two_doubled}
-MANY: dict[str, Link] = {"none": _nothing, "softmax": _softmax, "ovr": _one_against_all}
+BINARY: dict[str, Link] = {"none": none, "sigmoid": _two, "sigmoid_of_double": _two_doubled}
+MANY: dict[str, Link] = {"none": none, "softmax": _softmax, "ovr": _one_against_all}

@@ -154,16 +154,17 @@ def _transform(encoder: Any, columns: list[Column], values: list[list[Any]]) -> 
     labels = list(names) if names is not None else list(range(len(columns)))
     frame = pd.DataFrame(
         {
-            label: pd.Series(given, dtype=object if isinstance(column, Text) else "float64")
-            for label, column, given in zip(labels, columns, values, strict=True)
+            label: pd.Series(given, dtype="float64" if _is_numeric(column, learned) else object)
+            for label, column, learned, given in zip(
+                labels, columns, encoder.categories_, values, strict=True
+            )
         }
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return encoder.transform(frame if names is not None else _array(frame, columns))
+        return encoder.transform(frame if names is not None else frame.to_numpy())
 
 
-def _array(frame: pd.DataFrame, columns: list[Column]) -> Any:
-    if any(isinstance(column, Text) for column in columns):
-        return frame.to_numpy(dtype=object)
-    return frame.to_numpy()
+def _is_numeric(column: Column, learned: Any) -> bool:
+    """An encoder that learned objects, be they numbers, compares them with objects."""
+    return isinstance(column, Number) and np.asarray(learned).dtype.kind != "O"

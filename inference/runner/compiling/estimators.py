@@ -3,7 +3,7 @@
 from typing import Any
 
 from .. import scoring
-from . import linear
+from . import linear, trees
 from .plan import Column, NotCompiled, Plan
 
 SEARCHES = frozenset({"GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"})
@@ -15,12 +15,13 @@ def compile_estimator(
     """The model part of the plan: what is computed from the encoded matrix, and what the answers mean."""
     name = type(estimator).__name__
     try:
-        node = plan.matrix(columns)
         if linear.knows(estimator):
-            model = linear.compile_linear(plan, estimator)
+            model = linear.compile_linear(plan, estimator, columns)
+        elif trees.knows(estimator):
+            model = trees.compile_trees(plan, estimator, columns)
         else:
             raise NotCompiled("it has no compiled form")
     except NotCompiled as error:
         raise NotCompiled(f"the estimator {name}: {error}") from None
     classes = None if scorer.classes is None else [scoring.plain(value) for value in scorer.classes]
-    return model | {"of": node, "classes": classes, "probabilities": scorer.has_probabilities}
+    return model | {"classes": classes, "probabilities": scorer.has_probabilities}

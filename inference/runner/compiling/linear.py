@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from sklearn import discriminant_analysis, linear_model, svm
 
-from .plan import NotCompiled, Plan
+from .plan import Column, NotCompiled, Plan
 
 CLASSIFIERS: dict[type, str] = {
     linear_model.LogisticRegression: "sigmoid",
@@ -54,7 +54,7 @@ def knows(estimator: Any) -> bool:
     return type(estimator) in CLASSIFIERS or type(estimator) in REGRESSORS
 
 
-def compile_linear(plan: Plan, estimator: Any) -> dict[str, Any]:
+def compile_linear(plan: Plan, estimator: Any, columns: list[Column]) -> dict[str, Any]:
     coefficients = np.atleast_2d(np.asarray(estimator.coef_, "<f8"))
     intercepts = np.broadcast_to(np.asarray(estimator.intercept_, "<f8").ravel(), (len(coefficients),))
     link = _classifier_link(estimator) if type(estimator) in CLASSIFIERS else _regressor_link(estimator)
@@ -62,6 +62,7 @@ def compile_linear(plan: Plan, estimator: Any) -> dict[str, Any]:
         raise NotCompiled("it answers several questions at once")
     return {
         "kind": "linear",
+        "of": plan.matrix(columns),
         "accepts": "finite",
         "coefficients": plan.array(coefficients.T),
         "intercepts": plan.array(intercepts),
