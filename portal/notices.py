@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
+from django.db.models import QuerySet
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as lazy
@@ -90,7 +91,7 @@ def tell(
     )
 
 
-def with_roles(*roles: str) -> Iterable[User]:
+def with_roles(*roles: str) -> QuerySet[User]:
     return User.objects.filter(grants__role__in=roles, is_active=True).distinct()
 
 

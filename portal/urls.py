@@ -50,6 +50,16 @@ registry_urls = [
     path("models/<slug:slug>/releases/at/", releases.release_at, name="release-at"),
     path("models/<slug:slug>/releases/roll-back/", releases.roll_back, name="roll-back"),
     path("models/<slug:slug>/releases/unfreeze/", releases.unfreeze, name="unfreeze"),
+    path(
+        "models/<slug:slug>/releases/<int:number>/figures/",
+        releases.release_figures,
+        name="release-figures",
+    ),
+    path(
+        "models/<slug:slug>/releases/<int:number>/first-answer/",
+        releases.release_first_answer,
+        name="release-first-answer",
+    ),
     path("models/<slug:slug>/releases/<int:number>/ticks/", releases.release_ticks, name="release-ticks"),
     path("approvals/", approvals.approval_list, name="approval-list"),
     path("approvals/<str:public_id>/", approvals.approval_detail, name="approval-detail"),

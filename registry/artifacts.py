@@ -65,6 +65,11 @@ def exists(sha256: str) -> bool:
     return storage.exists(key_of(sha256))
 
 
+def has_size(sha256: str, size: int) -> bool:
+    """Are as many bytes stored as were uploaded? Quick, and enough to see a file that was cut off or replaced."""
+    return storage.size(key_of(sha256)) == size
+
+
 def open_artifact(sha256: str) -> IO[bytes]:
     return storage.open_read(key_of(sha256))
 

@@ -13,7 +13,7 @@ from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy as lazy
 
-from registry.models import Dataset, Environment, ModelVersion, RegisteredModel, Risk, Task, User
+from registry.models import Dataset, Environment, ModelVersion, RegisteredModel, Release, Risk, Task, User
 from registry.schema import FIELD_TYPES
 
 
@@ -450,8 +450,14 @@ class ReleaseForm(RequestForm):
     version = forms.ModelChoiceField(
         label=lazy("Version"), queryset=ModelVersion.objects.none(), empty_label=None
     )
+    mode = forms.ChoiceField(
+        label=lazy("How"),
+        choices=Release.Mode.choices,
+        required=False,
+        help_text=lazy("Canary and shadow are not available yet."),
+    )
     expect = forms.IntegerField(widget=forms.HiddenInput, required=False)
-    field_order = ["version", "environment", "reason"]
+    field_order = ["version", "environment", "mode", "reason"]
 
     def __init__(self, *args: Any, model: RegisteredModel, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -469,8 +475,12 @@ class RollbackForm(ReasonForm):
         label=lazy("I understand that clients send fields that this version does not use."), required=False
     )
 
-    def __init__(self, *args: Any, needs_tick: bool = False, **kwargs: Any) -> None:
+    cancel_batches = forms.BooleanField(label=lazy("Cancel the running batches too"), required=False)
+
+    def __init__(self, *args: Any, needs_tick: bool = False, running: int = 0, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        if not running:
+            del self.fields["cancel_batches"]
         self.fields["reason"].widget.attrs["autofocus"] = True  # the dialog opens with the focus here
         if needs_tick:
             self.fields["understood"].required = True

@@ -1,5 +1,6 @@
 """What every page about one model says: what answers, who approved it, whether it is well, what one may do."""
 
+import logging
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -42,7 +43,7 @@ def model_page(request: HttpRequest, model: RegisteredModel, tab: str) -> dict[s
         "approvers": names_of_approvers([current])[current.pk] if current else "",
         "freeze": freeze,
         "undo": undo_of(freeze.release) if freeze else None,
-        "trouble": trouble(current) if current else None,
+        "trouble": _trouble_if_known(current) if current else None,
         "waiting": waiting,
         "environments": Environment.objects.all(),
         "can_predict": permissions.can_predict(user, model),
@@ -60,6 +61,8 @@ def names_of_approvers(releases: Iterable[Release]) -> dict[int, str]:
     return {release: ", ".join(user.display_name for user in people) for release, people in found.items()}
 
 
+logger = logging.getLogger(__name__)
+
 #: A serving model is in trouble when this share of at least so many calls of so many minutes failed.
 TROUBLE_SHARE, TROUBLE_CALLS, TROUBLE_MINUTES = 0.05, 20, 15
 
@@ -69,6 +72,15 @@ def trouble(release: Release) -> Service | None:
     recent = service_of(release, timezone.now() - timedelta(minutes=TROUBLE_MINUTES), None)
     is_bad = recent.requests >= TROUBLE_CALLS and recent.failed / recent.requests >= TROUBLE_SHARE
     return recent if is_bad else None
+
+
+def _trouble_if_known(release: Release) -> Service | None:
+    """The way back is on these pages: it must not need the figures."""
+    try:
+        return trouble(release)
+    except Exception:
+        logger.exception("no service figures for a banner")
+        return None
 
 
 def service_of(release: Release, start: datetime, end: datetime | None) -> Service:

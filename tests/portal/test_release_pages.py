@@ -1,14 +1,18 @@
 """Releasing and going back from the page: two clicks and a reason, and the second of two people is told."""
 
+from datetime import timedelta
+
 import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from inference.models import Prediction
+from inference.models import BatchJob, Prediction
 from monitoring import latency
 from monitoring.models import ServicePart
+from portal.views import model_page
 from portal.views.registry import releases as pages
-from registry.models import AuditEvent, Freeze, Release
+from registry import artifacts
+from registry.models import AuditEvent, Freeze, ModelVersion, Release
 from tests import factories
 
 
@@ -193,13 +197,30 @@ def calls(release, *, requests, failed, milliseconds):
     )
 
 
-def test_the_dialog_compares_errors_and_p95_then_and_now(operator, client, model):
+def figures_of(client, model, number=1):
+    return client.get(reverse("release-figures", args=[model.slug, number])).content.decode()
+
+
+def test_the_dialog_fetches_errors_and_p95_of_then_and_now(operator, client, model):
     calls(Release.objects.current(model), requests=50, failed=6, milliseconds=390)
     client.force_login(operator)
 
-    html = client.get(page_of(model)).content.decode()
+    assert reverse("release-figures", args=[model.slug, 1]) in client.get(page_of(model)).content.decode()
+    assert "12.0 %" in figures_of(client, model)
 
-    assert "12.0 %" in html
+
+def test_it_counts_who_sends_what_the_old_version_does_not_use(operator, client, db):
+    model = factories.create_model()
+    factories.create_release(version=factories.create_version(model=model))
+    schema = {**factories.SCHEMA, "fields": [*factories.SCHEMA["fields"], {"name": "region", "type": "text"}]}
+    current = factories.create_release(version=factories.create_version(model=model, schema=schema))
+    for number, name in enumerate(["ana", "ana", "ben"]):
+        predicted(current, public_id=f"p_{number}", user_name=name, inputs={"region": "north"})
+    client.force_login(operator)
+
+    html = figures_of(client, model)
+
+    assert "<strong>region</strong> in 3 predictions by 2 clients" in html
 
 
 def test_a_failing_model_says_so_and_offers_the_way_back(operator, client, model):
@@ -217,9 +238,112 @@ def test_the_way_back_does_not_need_the_figures(operator, client, model, monkeyp
         raise RuntimeError
 
     monkeypatch.setattr(pages, "service_of", broken)
+    monkeypatch.setattr(model_page, "service_of", broken)
     client.force_login(operator)
 
     assert 'id="roll-back-v1"' in client.get(page_of(model)).content.decode()
+    assert "cannot be shown now" in figures_of(client, model)
+    assert client.get(model.get_absolute_url()).status_code == 200
+    roll_back(client, model)
+    assert Release.objects.current(model).version.number == 1
+
+
+def predicted(release, *, public_id="p_test", at=None, **fields):
+    return Prediction.objects.create(
+        public_id=public_id, model=release.model, version=release.version, release=release,
+        environment="production", channel="page", at=at or timezone.now(), latency_ms=1,
+        **{"inputs": {}, **fields},
+    )  # fmt: skip
+
+
+def test_a_rollback_says_how_long_its_first_answer_took(operator, client, model):
+    client.force_login(operator)
+    roll_back(client, model)
+    current = Release.objects.current(model)
+    url = reverse("release-first-answer", args=[model.slug, current.number])
+    assert url in client.get(page_of(model)).content.decode()
+    assert client.get(url).content.decode() == "no answer yet"
+
+    predicted(current, at=current.created_at + timedelta(seconds=1.2))
+
+    assert client.get(url).content.decode() == "first answer after 1.2 s"
+
+
+def running_batch(release, **fields):
+    return BatchJob.objects.create(
+        model=release.model, version=release.version, release=release, environment="production",
+        filename="loans.csv", sha256="0" * 64, size=1, state="running", **fields,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("asked", "state"), [({"cancel_batches": "on"}, "cancelling"), ({}, "running")])
+def test_running_batches_stay_unless_one_asks_to_cancel_them(operator, business, client, model, asked, state):
+    job = running_batch(Release.objects.current(model), created_by=business)
+    client.force_login(operator)
+    assert "1 running batch stays on v2" in client.get(page_of(model)).content.decode()
+
+    roll_back(client, model, **asked)
+
+    job.refresh_from_db()
+    assert (Release.objects.current(model).version.number, job.state) == (1, state)
+
+
+def test_without_a_running_batch_nothing_is_offered_to_cancel(operator, client, model):
+    client.force_login(operator)
+
+    assert "Cancel the running batches too" not in client.get(page_of(model)).content.decode()
+
+
+def test_what_one_cannot_go_back_to_is_listed_with_the_reason(operator, client, model):
+    for state in ("quarantined", "retired"):
+        version = factories.create_version(model=model)
+        factories.create_release(version=version)
+        ModelVersion.objects.filter(pk=version.pk).update(state=state)
+    missing, altered = (factories.create_version(model=model) for _ in range(2))
+    factories.create_release(version=missing)
+    factories.create_release(version=altered)
+    factories.create_release(version=factories.create_version(model=model))
+    factories.create_version(model=model)
+    artifacts.storage.delete(artifacts.key_of(missing.sha256))
+    artifacts.local_path(altered.sha256).write_bytes(b"something else")
+    client.force_login(operator)
+
+    html = client.get(page_of(model)).content.decode()
+
+    for words in (
+        "v3: Quarantined: it may not answer any more",
+        "v4: Retired: it may not answer any more",
+        "v5: Its file is missing",
+        "v6: Its file is not the one that was uploaded",
+        "v7: Serving now",
+        "v8: It never served here: it needs an approval",
+    ):
+        assert words in html
+
+
+def test_a_file_of_the_right_size_and_other_bytes_is_not_gone_back_to(operator, client, model):
+    version = model.versions.get(number=1)
+    artifacts.local_path(version.sha256).write_bytes(b"x" * version.size)
+    client.force_login(operator)
+
+    html = roll_back(client, model).content.decode()
+
+    assert "Its file is not the one that was uploaded" in html
+    assert Release.objects.current(model).version.number == 2
+
+
+@pytest.mark.parametrize("mode", ["canary", "shadow"])
+def test_another_mode_than_full_is_refused_in_a_sentence(operator, client, model, mode):
+    version = factories.create_version(model=model)
+    factories.create_approval(version=version)
+    client.force_login(operator)
+    data = {"version": version.pk, "environment": "production", "reason": "better", "mode": mode}
+
+    answer = client.post(reverse("version-release", args=[model.slug, version.number]), data)
+
+    assert answer.status_code == 422
+    assert f"The mode “{mode}” is not available yet" in answer.content.decode()
+    assert AuditEvent.objects.get(action="release.made").details["code"] == "mode_not_available"
 
 
 @pytest.mark.parametrize("to", ["²", "9" * 5000, "-1", "v1"])

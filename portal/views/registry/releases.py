@@ -8,16 +8,20 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
+from django.db import DatabaseError
+from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from inference.batches.verbs import cancel
 from inference.models import BatchJob, Prediction
 from portal.forms.registry import AtForm, ReasonForm, ReleaseForm, RollbackForm
+from portal.notices import with_roles
 from portal.templatetags.portal_tags import count, duration, percent
-from portal.views.acts import attempt, problems, require_role
+from portal.views.acts import attempt, on_the_record, problems, require_role
 from portal.views.gates import get_model, get_version, person, whole_number
 from portal.views.model_page import model_page, names_of_approvers, service_of
 from portal.views.registry.approvals import schema_changes
@@ -25,7 +29,7 @@ from portal.views.registry.versions import metrics_of
 from registry import permissions
 from registry.actions import releases as verbs
 from registry.audit import Action
-from registry.errors import NotFound
+from registry.errors import NotFound, Refused
 from registry.history import answered_at
 from registry.models import PRODUCTION, Environment, ModelVersion, RegisteredModel, Release, Role
 
@@ -44,7 +48,6 @@ class Choice:
     then: Release
     now: Release
     metrics: list[tuple[str, Any, Any]]
-    service: list[tuple[str, str, str]]  # what, then, now
     unused: list[str]  # fields that clients send today and this version does not know
     needed: list[str]  # fields that this version needs and clients do not send today
     approvers: str
@@ -89,6 +92,7 @@ def _release_page(
         "fresh": _fresh(request, timeline),
         "at_form": AtForm(initial={"environment": environment.slug}),
         "freeze_form": ReasonForm(prefix="freeze"),
+        "operators": ", ".join(user.display_name for user in with_roles(Role.OPERATOR)[:3]),
         "rollback_reasons": [_("More errors"), _("Too slow"), _("Wrong answers"), _("Drift")],
     }
     context |= _choices(model, environment, failed, to, asked=request.GET.get("to", ""))
@@ -119,6 +123,7 @@ def _choices(
         if freeze
         else None
     )
+    running = _running(preview.current).count()
     choices = []
     for target in preview.targets:
         if not target.is_eligible:
@@ -129,6 +134,7 @@ def _choices(
                 preview.current,
                 target,
                 form=failed if failed and to == number else None,
+                running=running,
                 is_undo=undone is not None and undone.version_id == target.version.pk,
                 is_open=(failed is not None and to == number) or asked == str(number),
             )
@@ -138,8 +144,16 @@ def _choices(
         "others": [target for target in preview.targets if not target.is_eligible],
         "by_version": {choice.version.pk: choice for choice in choices},
         "default_choice": _earlier(preview.current, choices),
-        "pinned": BatchJob.objects.filter(release=preview.current, state__in=["queued", "running"]).count(),
+        "never_served": model.versions.listed().exclude(
+            pk__in=[target.version.pk for target in preview.targets]
+        ),
+        "pinned": running,
     }
+
+
+def _running(release: Release) -> QuerySet[BatchJob]:
+    """The batches that stay with this release whatever serves."""
+    return BatchJob.objects.filter(release=release, state__in=["queued", "running"])
 
 
 def _earlier(current: Release, choices: list[Choice]) -> Choice | None:
@@ -154,7 +168,13 @@ def _replaced(timeline: list[Release]) -> set[int]:
 
 
 def _choice(
-    current: Release, target: verbs.Target, *, form: RollbackForm | None, is_undo: bool, is_open: bool
+    current: Release,
+    target: verbs.Target,
+    *,
+    form: RollbackForm | None,
+    running: int,
+    is_undo: bool,
+    is_open: bool,
 ) -> Choice:
     now, then = metrics_of(current.version), metrics_of(target.version)
     changes = schema_changes(current.version, target.version)
@@ -163,6 +183,7 @@ def _choice(
     if form is None:
         form = RollbackForm(
             initial={"to": number, "expect": current.number},
+            running=running,
             needs_tick=bool(unused),
             auto_id=f"id_v{number}_%s",
         )
@@ -172,7 +193,6 @@ def _choice(
         now=current,
         metrics=[(name, then.get(name), now.get(name)) for name in sorted({*then, *now})][:4],
         unused=unused,
-        service=_service_lines(target.release, current),
         needed=[change.name for change in changes if change.kind == "added"],
         approvers=names_of_approvers([target.release])[target.release.pk],
         form=form,
@@ -181,15 +201,53 @@ def _choice(
     )
 
 
-def _service_lines(then: Release, now: Release) -> list[tuple[str, str, str]]:
-    """Errors and p95, then and now. The way back must not need them: whatever fails here leaves them out."""
+def release_figures(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """Errors, p95 and who sends what, then and now: asked for by a dialog that is open already and does not need it."""
+    model = get_model(request, slug)
+    environment = _environment(request)
+    then = get_object_or_404(Release.objects.of(model, environment.slug), number=number)
+    now = Release.objects.current(model, environment.slug) or then
+    context = {"then": then, "now": now, "service": _service_lines(then, now), "senders": _senders(then, now)}
+    return render(request, "registry/_rollback_figures.html", context)
+
+
+def _senders(then: Release, now: Release) -> list[tuple[str, int, int]]:
+    """For each field that the earlier version does not use: predictions of a day that sent it, and by how many."""
+    unused = [change.name for change in schema_changes(now.version, then.version) if change.kind == "removed"]
+    since = timezone.now() - timedelta(days=1)
+    recent = Prediction.objects.filter(release=now, at__gte=since)
+    found = []
+    try:
+        for name in unused:
+            counted = recent.filter(inputs__has_key=name).aggregate(
+                calls=Count("pk"), clients=Count("user_name", distinct=True)
+            )
+            found.append((name, counted["calls"], counted["clients"]))
+    except DatabaseError:
+        logger.exception("no counts of fields for a rollback")
+    return found
+
+
+def release_first_answer(request: HttpRequest, slug: str, number: int) -> HttpResponse:
+    """How long it took from the click until the first answer: one small line of the timeline, fetched apart."""
+    model = get_model(request, slug)
+    release = get_object_or_404(Release.objects.of(model, _environment(request).slug), number=number)
+    first = Prediction.objects.filter(release=release).order_by("pk").first()
+    if first is None:
+        return HttpResponse(_("no answer yet"))
+    took = max(0.0, (first.at - release.created_at).total_seconds())
+    return HttpResponse(_("first answer after %(took)s") % {"took": duration(took)})
+
+
+def _service_lines(then: Release, now: Release) -> list[tuple[str, str, str]] | None:
+    """Errors and p95, then and now; None where they cannot be had."""
     try:
         until = then.until or timezone.now()
         before = service_of(then, max(then.created_at, until - _LOOK_BACK), until).to_json()
         after = service_of(now, max(now.created_at, timezone.now() - _LOOK_BACK), None).to_json()
     except Exception:
         logger.exception("no service figures for a rollback")
-        return []
+        return None
     if not before["requests"] and not after["requests"]:
         return []
     return [
@@ -227,7 +285,13 @@ def roll_back(request: HttpRequest, slug: str) -> HttpResponse:
     require_role(request, Action.RELEASE_ROLLED_BACK, model, may, Role.OPERATOR)
     environment = _environment(request)
     to = whole_number(request.POST.get("to", ""))
-    form = RollbackForm(request.POST, needs_tick=_needs_tick(model, environment, to), auto_id=f"id_v{to}_%s")
+    before = Release.objects.current(model, environment.slug)
+    form = RollbackForm(
+        request.POST,
+        needs_tick=_needs_tick(model, environment, to),
+        running=_running(before).count() if before else 0,
+        auto_id=f"id_v{to}_%s",
+    )
     if form.is_valid():
         made = attempt(
             request,
@@ -242,12 +306,24 @@ def roll_back(request: HttpRequest, slug: str) -> HttpResponse:
             expect=form.cleaned_data["expect"],
         )
         if made:
+            if before and form.cleaned_data.get("cancel_batches"):
+                _cancel_batches(request, before)
             url = redirect("release-list", model.slug).url
             return redirect(f"{url}?environment={environment.slug}&done={made.number}")
     # Whoever may not, or came second, is told above the timeline; a slip in the form opens its dialog again.
     if form.errors:
         messages.error(request, problems(form))
     return _release_page(request, model, failed=form, to=to)
+
+
+def _cancel_batches(request: HttpRequest, release: Release) -> None:
+    """The rollback is made by now: a batch that cannot be stopped is told, and changes nothing of it."""
+    for job in _running(release):
+        try:
+            with on_the_record(request, Action.BATCH_CANCELLED, job):
+                cancel(job, actor=request.user)
+        except Refused as error:
+            messages.warning(request, f"{job.filename}: {error}")
 
 
 def _needs_tick(model: RegisteredModel, environment: Environment, to: int) -> bool:
@@ -330,6 +406,7 @@ def version_release(request: HttpRequest, slug: str, number: int) -> HttpRespons
             environment=given["environment"].slug,
             version=given["version"],
             reason=given["reason"],
+            mode=given["mode"] or Release.Mode.FULL,
             expect=expect,
         )
         if made:
