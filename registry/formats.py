@@ -1,13 +1,12 @@
 """What a file is, told from its bytes. Its name is ignored, and nothing in it is loaded.
 
-`detect` answers "pickle" (also joblib's, also compressed), "skops" or "onnx", or refuses with one sentence that says
-what the file is instead and what to do about it.
+`detect` answers "pickle" (also joblib's, also compressed), "skops", "onnx" or "mlflow" (a folder, as zip or tar), or
+refuses with one sentence that says what the file is instead and what to do about it.
 """
 
 import bz2
 import gzip
 import io
-import itertools
 import json
 import lzma
 import zipfile
@@ -20,18 +19,16 @@ from typing import IO, TYPE_CHECKING, Literal, Protocol, cast
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
-from registry.errors import Invalid, Unreadable
+from registry import archives, mlflow_folder
+from registry.errors import Unreadable
 from registry.unreadable import MAX_UNPACKED, SAVE_AGAIN, cut_off, not_a_model, too_big
 
 if TYPE_CHECKING:
     from django_stubs_ext import StrOrPromise as Words
 
-Format = Literal["pickle", "skops", "onnx"]
+Format = Literal["pickle", "skops", "onnx", "mlflow"]
 
 HEAD = 4096
-MAX_MEMBERS = 20_000
-MAX_RATIO = 1_000
-LOCAL_HEADER = 30
 
 
 FROM_KERAS = gettext_lazy(
@@ -146,6 +143,8 @@ def detect(file: Source) -> Format:
     if head.startswith(b"PK"):
         return _detect_zip(file)
     inner = _unpacked_head(file, head)
+    if _is_tar(inner) and compression(head) in ("", "gzip"):
+        return _detect_tar(file)
     if inner is not head:
         _refuse_known(inner)
         _refuse_archive(inner)
@@ -281,12 +280,18 @@ def _is_onnx(head: bytes) -> bool:
 
 
 def _refuse_archive(inner: bytes) -> None:
-    if inner[257:262] == b"ustar" or inner.startswith(b"PK"):
-        raise Unreadable(
-            _("The file is an archive of files, not a model."),
-            code="archive",
-            fix=_("Unpack it and upload the model file alone."),
-        )
+    if _is_tar(inner) or inner.startswith(b"PK"):
+        raise _archive_instead()
+
+
+def _archive_instead() -> Unreadable:
+    return Unreadable(
+        _("The file is an archive of files, not a model."),
+        code="archive",
+        fix=_(
+            "Unpack it and upload the model file alone; a folder of MLflow goes in whole, as zip or tar.gz."
+        ),
+    )
 
 
 def _refuse_text(head: bytes) -> None:
@@ -322,11 +327,26 @@ def _is_instead(kind: Kind) -> Unreadable:
 
 
 def _detect_zip(file: Source) -> Format:
-    with open_zip(file) as archive:
+    with archives.open_zip(file) as archive:
         names = set(archive.namelist())
-        if "schema.json" in names:
-            return "skops"
+    file.seek(0)
+    if "schema.json" in names:
+        return "skops"
+    if any(name.rpartition("/")[2] == mlflow_folder.MARK for name in names):
+        return "mlflow"
     raise _zip_instead(names)
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar"
+
+
+def _detect_tar(file: Source) -> Format:
+    archive = archives.Tar(file)
+    file.seek(0)
+    if mlflow_folder.is_folder(archive):
+        return "mlflow"
+    raise _archive_instead()
 
 
 def _zip_instead(names: set[str]) -> Unreadable:
@@ -349,63 +369,10 @@ def _zip_instead(names: set[str]) -> Unreadable:
                 _("Upload the ONNX file alone, saved as one file."),
             )
         )
-    if "MLmodel" in ends:
-        return Unreadable(
-            _("MLflow folders are not served yet."),
-            code="mlflow_not_served",
-            fix=_("Upload the file model.pkl or model.skops from the folder."),
-        )
     return Unreadable(
         _("The file is a zip archive, not a model."),
         code="plain_zip",
         fix=_("Unpack it and upload the model file alone."),
-    )
-
-
-def open_zip(file: Source) -> zipfile.ZipFile:
-    """An archive whose members are plain, apart from each other, and not much larger than they seem."""
-    try:
-        archive = zipfile.ZipFile(cast(IO[bytes], file))
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError):
-        raise cut_off() from None
-    members = archive.infolist()
-    if len(members) > MAX_MEMBERS or sum(member.file_size for member in members) > MAX_UNPACKED:
-        raise too_big()
-    if len({member.filename.lower() for member in members}) != len(members):
-        raise _bad_zip(_("two members have the same name"))
-    for member in members:
-        _check_member(member)
-    _refuse_overlap(members)
-    return archive
-
-
-def _check_member(member: zipfile.ZipInfo) -> None:
-    name = member.filename
-    if name.startswith("/") or "\\" in name or ".." in name.split("/") or not name.isprintable():
-        raise _bad_zip(_("a member's name leads out of the archive"))
-    kind = member.external_attr >> 28
-    if kind not in (0, 0o10, 0o4):  # unset, a regular file, a folder
-        raise _bad_zip(_("a member is not a plain file"))
-    if member.flag_bits & 1:
-        raise _bad_zip(_("a member is encrypted"))
-    if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise _bad_zip(_("a member is compressed in an unusual way"))
-    if member.file_size > 1 << 20 and member.file_size > MAX_RATIO * max(member.compress_size, 1):
-        raise too_big()
-
-
-def _refuse_overlap(members: list[zipfile.ZipInfo]) -> None:
-    spans = sorted((member.header_offset, member.compress_size) for member in members)
-    for (start, size), (following, _size) in itertools.pairwise(spans):
-        if start + LOCAL_HEADER + size > following:
-            raise _bad_zip(_("members overlap"))
-
-
-def _bad_zip(reason: str) -> Invalid:
-    return Invalid(
-        _("The archive is not acceptable: %(reason)s.") % {"reason": reason},
-        code="bad_archive",
-        fix=str(SAVE_AGAIN),
     )
 
 

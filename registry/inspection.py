@@ -7,6 +7,7 @@ the model runner, which resolves the same list of names and nothing else.
 """
 
 import functools
+import hashlib
 import json
 import pickle
 import re
@@ -15,14 +16,14 @@ import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from importlib import resources
 from lzma import LZMAError
-from typing import Any, Literal, NoReturn, TypeGuard
+from typing import IO, Any, Literal, NoReturn, TypeGuard
 
 from django.utils.translation import gettext as _
 
-from registry import formats, onnx_gate, unreadable
+from registry import archives, formats, mlflow_folder, onnx_gate, unreadable
 from registry.errors import Invalid, Refused
 
 Verdict = Literal["clean", "unknown", "dangerous"]
@@ -67,6 +68,16 @@ TEXT_READERS = frozenset({"CountVectorizer", "TfidfVectorizer", "HashingVectoriz
 
 
 @dataclass(frozen=True)
+class Payload:
+    """The one file of a folder that is opened."""
+
+    name: str
+    sha256: str
+    size: int
+    format: str
+
+
+@dataclass(frozen=True)
 class Inspection:
     """The inventory of one file and what follows from it."""
 
@@ -82,6 +93,8 @@ class Inspection:
     graph: onnx_gate.Graph | None = None
     #: Why a process of ours may not open the graph itself; empty where it may.
     kept_out: str = ""
+    payload: Payload | None = None
+    folder: mlflow_folder.Folder | None = None
 
     @property
     def engine(self) -> str:
@@ -98,6 +111,8 @@ class Inspection:
         """The package versions that the file itself tells."""
         found = {"scikit-learn": self.sklearn_version, "python": self.python_version}
         packages = {package: version for package, version in found.items() if version}
+        if self.folder is not None:
+            packages = self.folder.versions | packages
         if self.graph is not None:
             packages |= {f"opset {domain}": str(version) for domain, version in self.graph.opsets.items()}
         return {"packages": packages} if packages else {}
@@ -114,7 +129,7 @@ class Inspection:
             "arrays": self.arrays,
             "sklearn_version": self.sklearn_version,
             "python_version": self.python_version,
-            **self._graph_facts(),
+            **self._more_facts(),
         }
 
     @property
@@ -122,8 +137,15 @@ class Inspection:
         """Names out of the training script: nobody could admit them to any effect."""
         return [name for name in self.unknown if name.split(".")[0] in SCRIPTS]
 
-    def _graph_facts(self) -> dict[str, Any]:
-        return {"graph": self.graph.to_json() | {"kept_out": self.kept_out}} if self.graph else {}
+    def _more_facts(self) -> dict[str, Any]:
+        """What else is known: the graph; the file inside a folder, and that folder's papers with its input example."""
+        facts: dict[str, Any] = {}
+        if self.graph is not None:
+            facts["graph"] = self.graph.to_json() | {"kept_out": self.kept_out}
+        if self.payload is not None and self.folder is not None:
+            facts["payload"] = asdict(self.payload)
+            facts["mlflow"] = asdict(self.folder)
+        return facts
 
     def refusal(self) -> Refused | None:
         """Why this file may not be kept; None when it is clean, or when an approver may admit what it needs."""
@@ -527,7 +549,7 @@ def _is_shape(shape: Any) -> TypeGuard[tuple[int, ...]]:
 
 
 def _look_skops(file: formats.Source) -> Inspection:
-    with formats.open_zip(file) as archive:
+    with archives.open_zip(file) as archive:
         schema = formats.read_json(archive, "schema.json", MAX_SKOPS_SCHEMA)
         if archive.testzip() is not None:
             raise unreadable.cut_off()
@@ -601,7 +623,42 @@ def _look_onnx(file: formats.Source) -> Inspection:
     return Inspection("onnx", [], [], [], None, graph=graph, kept_out=kept_out)
 
 
+# --- MLflow ---
+
+
+def _look_mlflow(file: formats.Source) -> Inspection:
+    """The look at the one file that counts, with the papers around it."""
+    archive = _open_archive(file)
+    folder = mlflow_folder.read(archive)
+    with mlflow_folder.open_payload(archive, folder, unreadable.MAX_UNPACKED) as inside:
+        digest = hashlib.file_digest(inside, "sha256").hexdigest()
+        size = inside.tell()
+        inside.seek(0)
+        form = formats.detect(inside)
+        if form == "mlflow":
+            raise archives.bad(_("it holds another folder of MLflow"))
+        found = _LOOKS[form](inside)
+    return replace(
+        found, format="mlflow", payload=Payload(folder.payload, digest, size, found.format), folder=folder
+    )
+
+
+def open_payload(file: formats.Source, found: Inspection) -> IO[bytes]:
+    """The file inside a folder that was looked into before; the caller closes it."""
+    assert found.folder is not None
+    opened: IO[bytes] = mlflow_folder.open_payload(_open_archive(file), found.folder, unreadable.MAX_UNPACKED)
+    return opened
+
+
+def _open_archive(file: formats.Source) -> archives.Archive:
+    file.seek(0)
+    is_zip = file.read(2) == b"PK"
+    file.seek(0)
+    return archives.Zip(file) if is_zip else archives.Tar(file)
+
+
 _LOOKS: dict[formats.Format, Callable[[formats.Source], Inspection]] = {
+    "mlflow": _look_mlflow,
     "onnx": _look_onnx,
     "pickle": _look_pickle,
     "skops": _look_skops,

@@ -53,7 +53,7 @@ class Case:
 
 def check_hash(case: Case) -> Outcome:
     version = case.version
-    if not artifacts.is_intact(version.sha256):
+    if not all(artifacts.is_intact(sha256) for sha256 in {version.sha256, version.opened[0]}):
         raise Problem(_("The stored file differs from the one that was uploaded. Upload the version again."))
     return Outcome(
         _("The stored file is the uploaded one, byte for byte."),
@@ -68,6 +68,10 @@ def check_format(case: Case) -> Outcome:
         raise Problem(
             _("The file is %(found)s, but was recorded as %(recorded)s.")
             % {"found": found.format, "recorded": case.version.format}
+        )
+    if found.payload is not None and found.payload.sha256 != case.version.opened[0]:
+        raise Problem(
+            _("The file inside the folder is not the one that was recorded. Upload the version again.")
         )
     packed = f", compressed by {found.compression}" if found.compression else ""
     return Outcome(

@@ -51,12 +51,13 @@ def spec_for(version: ModelVersion) -> RunnerSpec:
     """Where this version's file is on this machine, and how its columns travel."""
     fields = version.schema.get("fields", [])
     target = version.schema.get("target") or {}
+    sha256, form = version.opened
     graph = version.globals.get("graph") or {}
     return RunnerSpec(
         key=f"{version.pk}-{version.sha256[:12]}",
-        sha256=version.sha256,
-        path=artifacts.local_path(version.sha256),
-        format=version.format,
+        sha256=sha256,
+        path=artifacts.local_path(sha256),
+        format=form,
         columns=tuple((each["name"], each["type"]) for each in fields),
         positive=target.get("positive"),
         admitted=tuple(_module_and_name(name) for name in version.admitted_names),

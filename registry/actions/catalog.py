@@ -15,7 +15,18 @@ from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from registry import artifacts, audit, inspection, permissions, ports, proposals, schema, signals, tables
+from registry import (
+    artifacts,
+    audit,
+    inspection,
+    permissions,
+    ports,
+    proposals,
+    schema,
+    signals,
+    tables,
+    unreadable,
+)
 from registry.actions import policies
 from registry.actions._words import reason_from
 from registry.audit import Action
@@ -260,14 +271,22 @@ def upload_version(
     with artifacts.receive(file, settings.MODELGATE_MAX_ARTIFACT) as received:
         with received.path.open("rb") as opened:
             found = _inspected(opened, format, received, filename)
-        if not (papers.schema or papers.reference):
-            papers = replace(papers, schema=proposals.from_graph(found, model))
+        papers = _with_proposals(papers, found, model)
         if not (draft or papers.schema or papers.reference):
             raise _no_schema()
         version = _keep_version(model, received, found, filename, papers, actor)
     if not draft:
         start_checks(version, actor=actor)
     return version
+
+
+def _with_proposals(papers: Papers, found: inspection.Inspection, model: RegisteredModel) -> Papers:
+    """What the uploader left out and the file tells of itself."""
+    if found.folder is not None and not papers.requirements:
+        papers = replace(papers, requirements=found.folder.requirements)
+    if papers.schema or papers.reference:
+        return papers
+    return replace(papers, schema=proposals.from_file(found, model))
 
 
 def _inspected(
@@ -295,6 +314,7 @@ def _keep_version(
     RegisteredModel.objects.select_for_update().get(pk=model.pk)
     last = ModelVersion.objects.filter(model=model).aggregate(last=Max("number"))["last"] or 0
     artifacts.keep(received)
+    _keep_payload(received, found)
     version = ModelVersion.objects.create(
         model=model,
         number=last + 1,
@@ -324,6 +344,18 @@ def _keep_version(
     )
     transaction.on_commit(partial(signals.version_uploaded.send, sender=ModelVersion, version_id=version.pk))
     return version
+
+
+def _keep_payload(received: artifacts.Received, found: inspection.Inspection) -> None:
+    """The file inside a folder, as a second file under its own hash: it is what the runner opens."""
+    if found.payload is None:
+        return
+    with (
+        received.path.open("rb") as opened,
+        inspection.open_payload(opened, found) as inside,
+        artifacts.receive(inside, unreadable.MAX_UNPACKED) as payload,
+    ):
+        artifacts.keep(payload)
 
 
 @transaction.atomic

@@ -207,8 +207,14 @@ class ModelVersion(models.Model):
     @property
     def approvals_needed(self) -> int:
         """By the model's risk; one more for a file that is a program, where the model's policy says so."""
-        is_pickle = self.format in ("joblib", "pickle")
+        is_pickle = self.opened[1] in ("joblib", "pickle")
         return self.model.approvals_needed + (is_pickle and self.model.rules.extra_approval_for_pickle)
+
+    @property
+    def opened(self) -> tuple[str, str]:
+        """SHA-256 and format of the file that a runner opens: the one inside a folder, else the artifact itself."""
+        payload = self.globals.get("payload")
+        return (payload["sha256"], payload["format"]) if payload else (self.sha256, self.format)
 
     def __str__(self) -> str:
         return f"{self.model.slug} v{self.number}"

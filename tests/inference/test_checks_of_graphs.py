@@ -4,10 +4,11 @@ import io
 
 import pytest
 
+from registry import artifacts
 from registry.actions import catalog
 from registry.errors import Invalid
 from registry.models import ModelVersion
-from tests import graphs, trained
+from tests import folders, graphs, trained
 from tests.inference.test_checks import add_data, create_model, failed, finish, upload
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
@@ -69,3 +70,17 @@ def test_what_the_gate_refuses_is_not_kept(author):
 
     assert refusal.value.code == "onnx_control_flow"
     assert not ModelVersion.objects.exists()
+
+
+def test_a_folder_of_mlflow_passes_every_check(author, modeld):
+    version = upload(author, folders.zipped(folders.members()), "income_next", "regression")
+
+    assert failed(finish(version)) == {}
+    assert version.format == "mlflow"
+
+
+def test_a_model_changed_inside_its_folder_is_found(author, modeld):
+    version = upload(author, folders.zipped(folders.members()), "income_next", "regression")
+    artifacts.local_path(version.opened[0]).write_bytes(b"something else")
+
+    assert "differs" in failed(finish(version))["hash"]

@@ -54,7 +54,7 @@ OTHERS = {
     "keras": (zipped({"config.json": b"{}", "model.weights.h5": b""}), "not_a_model", "Keras"),
     "xlsx": (zipped({"[Content_Types].xml": b"", "xl/workbook.xml": b""}), "not_a_model", "Office"),
     "pytorch": (zipped({"archive/data.pkl": b""}), "not_a_model", "PyTorch"),
-    "mlflow": (zipped({"model/MLmodel": b"", "model/model.pkl": b""}), "mlflow_not_served", "MLflow"),
+    "mlflow": (zipped({"model/MLmodel": b"", "model/model.pkl": b""}), "bad_mlflow", "MLflow"),
     "plain zip": (zipped({"readme.txt": b"hello"}), "plain_zip", "zip archive"),
     "zip cut off": (zipped({"readme.txt": b"hello" * 99})[:200], "truncated", "ends too early"),
     "tar": (tarred(), "archive", "archive"),

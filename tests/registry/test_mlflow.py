@@ -1,0 +1,96 @@
+"""Folders of MLflow: what is taken from them, what is refused, and that archives follow the same rules."""
+
+import io
+import tarfile
+
+import pytest
+
+from registry import artifacts, inspection, onnx_gate
+from registry.actions import catalog
+from registry.errors import Refused
+from registry.models import AuditEvent, ModelVersion
+from tests import folders, trained
+from tests.factories import create_model
+
+
+def look(data: bytes) -> inspection.Inspection:
+    return inspection.inspect(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("packed", [folders.zipped, folders.tarred, lambda files: folders.tarred(files, "w")])
+def test_the_model_and_its_papers_are_found(packed):
+    found = look(packed(folders.members()))
+
+    assert (found.format, found.payload.format, found.payload.name) == ("mlflow", "joblib", "model/model.pkl")
+    assert "sklearn.linear_model._ridge.Ridge" in found.globals
+    assert found.folder.requirements == "scikit-learn==1.9.1\n"
+    assert [each["name"] for each in found.folder.inputs] == trained.INPUTS
+    assert found.folder.example[0].keys() == set(trained.INPUTS)
+    assert len(found.folder.example) == 3
+
+
+def test_a_graph_inside_is_looked_through():
+    found = look(folders.zipped(folders.onnx_members()))
+
+    assert (found.payload.format, found.engine) == ("onnx", "onnx")
+    assert isinstance(found.graph, onnx_gate.Graph)
+
+
+def test_long_names_in_a_tar_are_read():
+    files = folders.members(**{"model/" + "a" * 180: b"x"})
+
+    for form in (tarfile.PAX_FORMAT, tarfile.GNU_FORMAT):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w:gz", format=form) as archive:
+            for name, data in files.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(data)
+                archive.addfile(info, io.BytesIO(data))
+        assert look(buffer.getvalue()).format == "mlflow"
+
+
+@pytest.mark.parametrize("name", folders.hostile())
+def test_a_folder_that_tries_something_is_refused_with_a_sentence(name, db, author):
+    data = folders.hostile()[name]
+
+    with pytest.raises(Refused) as refusal:
+        catalog.upload_version(
+            create_model(owners=[author]), file=io.BytesIO(data), filename=name, draft=True, actor=author
+        )
+
+    assert refusal.value.status in (413, 415, 422)
+    assert (str(refusal.value) and refusal.value.fix) or refusal.value.code == "expands_too_much"
+    assert not ModelVersion.objects.exists()
+    assert not AuditEvent.objects.filter(action="version.uploaded").exists()
+
+
+@pytest.mark.parametrize("name", folders.hostile_graphs())
+def test_a_graph_that_tries_something_is_refused(name):
+    with pytest.raises(Refused) as refusal:
+        look(folders.hostile_graphs()[name])
+
+    assert refusal.value.fix
+
+
+def test_archive_and_model_are_both_kept_under_their_hashes(db, author):
+    data = folders.zipped(folders.members())
+
+    version = catalog.upload_version(
+        create_model(owners=[author], task="regression"), file=io.BytesIO(data), filename="m.zip", draft=True,
+        actor=author,
+    )  # fmt: skip
+
+    sha256, form = version.opened
+    assert (version.format, form) == ("mlflow", "joblib")
+    assert sha256 != version.sha256
+    assert artifacts.is_intact(version.sha256) and artifacts.is_intact(sha256)
+    assert version.requirements == "scikit-learn==1.9.1"
+    assert [each["name"] for each in version.schema["fields"]] == trained.INPUTS
+    assert len(version.globals["mlflow"]["example"]) == 3
+
+
+def test_another_format_than_mlflow_is_refused_with_both_names():
+    with pytest.raises(Refused) as refusal:
+        inspection.inspect(io.BytesIO(folders.zipped(folders.members())), declared_format="joblib")
+
+    assert "mlflow" in str(refusal.value) and "joblib" in str(refusal.value)
