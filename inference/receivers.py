@@ -4,9 +4,19 @@ from typing import Any
 
 from django.dispatch import receiver
 
+from inference import comparing
 from inference.checks import gates
-from registry.models import Release
-from registry.signals import policy_changed, serving_changed
+from registry.models import Release, ReleaseRequest
+from registry.signals import policy_changed, request_made, serving_changed
+
+
+@receiver(request_made)
+def compare_with_what_it_would_replace(sender: Any, request_id: int, **kwargs: Any) -> None:
+    """So that it is there when an approver looks."""
+    request = ReleaseRequest.objects.select_related("version__model", "environment").get(pk=request_id)
+    serving = gates.serving_in(request.version.model, request.environment.slug)
+    if serving is not None and serving.pk != request.version_id:
+        comparing.start(serving, request.version)
 
 
 @receiver(policy_changed)

@@ -2,6 +2,7 @@
 
 from celery import shared_task
 
+from inference import comparing
 from inference.batches import preparing, verbs, working
 from inference.dispatch import enqueue
 from inference.models import BatchJob
@@ -19,3 +20,9 @@ def score_batch(job_id: int) -> None:
     """One turn of a worker at a job; more turns as long as there is more to do."""
     if working.work(job_id):
         enqueue(score_batch, job_id)
+
+
+@shared_task
+def compare_versions(comparison_id: int) -> None:
+    """Ask both versions of a comparison the same rows, unless that is done or being done."""
+    comparing.compute(comparison_id)

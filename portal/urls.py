@@ -7,7 +7,7 @@ from inference.api.urls import urlpatterns as inference_api
 from monitoring.api.urls import urlpatterns as monitoring_api
 from portal.accounts import closed
 from portal.views import accounts, api, audit, batches, health, home, inference, monitoring, notices
-from portal.views.registry import approvals, models, policies, releases, versions
+from portal.views.registry import approvals, comparing, models, policies, releases, versions
 from registry.api.urls import urlpatterns as registry_api
 
 service_urls = [
@@ -34,6 +34,7 @@ registry_urls = [
     path("versions/", versions.version_index, name="version-index"),
     path("versions/new/", versions.version_upload_index, name="version-upload-index"),
     path("models/<slug:slug>/versions/", versions.version_list, name="version-list"),
+    path("models/<slug:slug>/compare/", comparing.compare, name="compare"),
     path("models/<slug:slug>/versions/new/", versions.version_upload, name="version-upload"),
     path("models/<slug:slug>/v/<int:number>/", versions.version_detail, name="version-detail"),
     path("models/<slug:slug>/v/<int:number>/live/", versions.version_checks, name="version-live"),

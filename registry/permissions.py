@@ -114,6 +114,11 @@ def can_download(user: Any, version: ModelVersion) -> bool:
     return has_role(user, Role.AUTHOR, Role.APPROVER, Role.AUDITOR) and can_see(user, version.model)
 
 
+def can_see_data(user: Any, model: RegisteredModel) -> bool:
+    """The rows of its datasets: those who build, judge and audit."""
+    return has_role(user, Role.AUTHOR, Role.APPROVER, Role.AUDITOR) and can_see(user, model)
+
+
 def can_predict(user: Any, model: RegisteredModel) -> bool:
     return has_role(user, *KEY_NEEDS[KeyAction.PREDICT]) and can_see(user, model)
 

@@ -254,6 +254,21 @@ class ComparisonSerializer(serializers.Serializer):
 
     a = serializers.IntegerField()
     b = serializers.IntegerField()
+    state = serializers.CharField(
+        help_text="none, waiting, running, done, failed: of what needs answers of both"
+    )
+    verdict = serializers.CharField()
+    dataset = serializers.DictField(allow_null=True, help_text="The rows that both were asked")
+    measured_rows = serializers.IntegerField(
+        help_text="Rows with an outcome; 0: each was measured on its own"
+    )
     metrics = serializers.ListField(child=serializers.DictField())
+    facts = serializers.ListField(child=serializers.DictField())
     schema = serializers.ListField(child=serializers.DictField())
+    schema_words = serializers.ListField(child=serializers.DictField())
+    clients = serializers.DictField(help_text="Keys whose calls of the last days would be refused")
+    environment = serializers.ListField(child=serializers.DictField())
+    globals = serializers.DictField()
+    card = serializers.ListField(child=serializers.DictField())
+    slices = serializers.ListField(child=serializers.DictField())
     agreement = serializers.DictField()

@@ -452,6 +452,27 @@ def inventory(found: Any) -> list[NameGroup]:
 
 
 @register.filter
+def gates_shown(figures: Any) -> list[dict[str, Any]]:
+    """The quality gates of a check, as they were judged last."""
+    found = figures.get("against", {}).get(figures.get("shown", "")) if isinstance(figures, dict) else None
+    return list(found or [])
+
+
+@register.filter
+def matrix_rows(matrix: dict[str, Any]) -> list[dict[str, Any]]:
+    """The lines of a table of two versions' answers; a flip is a cell beside the diagonal."""
+    return [
+        {
+            "label": label,
+            "cells": [
+                {"count": n, "is_flip": row != column} for column, n in enumerate(matrix["counts"][row])
+            ],
+        }
+        for row, label in enumerate(matrix["labels"])
+    ]
+
+
+@register.filter
 def flat(mapping: Any) -> list[tuple[str, object]]:
     """One line for each plain value, one level deep: {"packages": {"numpy": "2"}} gives numpy 2."""
     lines: list[tuple[str, object]] = []

@@ -256,6 +256,12 @@ class ModelVersion(models.Model):
         return [name for name in self.admitted if "==" not in name]
 
     @property
+    def figures(self) -> dict[str, Any]:
+        """Measured where the checks could measure, else as declared."""
+        measured = {k: v for k, v in self.measured_metrics.items() if isinstance(v, int | float)}
+        return {**self.declared_metrics, **measured}
+
+    @property
     def is_draft(self) -> bool:
         return self.state == self.State.DRAFT
 

@@ -24,7 +24,7 @@ from inference.api.serializers import (
 )
 from inference.models import Prediction
 from inference.ports import PredictionRecord
-from registry import audit
+from registry import audit, permissions
 from registry.api.access import key_of
 from registry.api.base import Endpoint
 from registry.audit import Action
@@ -115,10 +115,13 @@ class Compare(Endpoint):
         model = self.get_model()
         asked = self.read_query(CompareQuery)
         a, b = (self._version(model, asked[name]) for name in ("a", "b"))
-        return self.answer(comparing.compare(a, b))
+        found = comparing.compare(a, b, first_look=True)
+        return self.answer(
+            found if permissions.can_see_data(self.actor, model) else comparing.without_rows(found)
+        )
 
     def _version(self, model: RegisteredModel, number: int) -> ModelVersion:
-        versions = ModelVersion.objects.select_related("model", "reference")
+        versions = ModelVersion.objects.select_related("model", "reference", "evaluation")
         return get_object_or_404(versions, model=model, number=number)
 
 

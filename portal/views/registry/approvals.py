@@ -1,6 +1,5 @@
 """Approvals: what waits, and the page where somebody else decides."""
 
-from dataclasses import dataclass
 from typing import Any
 
 from django.contrib import messages
@@ -12,12 +11,12 @@ from django.views.decorators.http import require_POST
 from portal.forms.registry import DecisionForm
 from portal.views.acts import Verb, attempt, problems
 from portal.views.gates import get_request, person
+from portal.views.registry.comparing import compared
 from portal.views.registry.reviews import waiting_for_review
-from portal.views.registry.versions import metrics_of
 from registry import permissions
 from registry.actions import approvals
 from registry.audit import Action
-from registry.models import AuditEvent, ModelVersion, Release, ReleaseRequest, Role, User
+from registry.models import AuditEvent, Release, ReleaseRequest, Role, User
 
 VERBS: dict[str, tuple[Verb, Action]] = {
     "approve": (approvals.approve, Action.REQUEST_APPROVED),
@@ -79,16 +78,6 @@ def approval_withdraw(request: HttpRequest, public_id: str) -> HttpResponse:
     return redirect(one)
 
 
-@dataclass(frozen=True)
-class FieldChange:
-    """One line of a schema difference."""
-
-    name: str
-    kind: str  # added, removed, changed
-    before: str
-    after: str
-
-
 def panel(one: ReleaseRequest, user: User) -> dict[str, Any]:
     """Everything that `registry/_request_panel.html` shows, here and in the admin site."""
     version = one.version
@@ -102,8 +91,9 @@ def panel(one: ReleaseRequest, user: User) -> dict[str, Any]:
         "model": version.model,
         "serving": serving,
         "serving_release": current,
-        "metrics": metric_changes(version, serving),
-        "changes": schema_changes(serving, version),
+        **compared(serving, version, user),
+        "gates": one.gates,
+        "rules": version.model.rules,
         "checks": version.checks.all(),
         "decisions": decisions,
         "events": AuditEvent.objects.filter(
@@ -119,29 +109,3 @@ def panel(one: ReleaseRequest, user: User) -> dict[str, Any]:
         and permissions.can_release(user, version.model),
         "is_released": one.releases.exists(),
     }
-
-
-def metric_changes(version: ModelVersion, serving: ModelVersion | None) -> list[tuple[str, Any, Any]]:
-    """Name, now serving, asked for; in one order."""
-    new, old = metrics_of(version), metrics_of(serving) if serving else {}
-    return [(name, old.get(name), new.get(name)) for name in sorted({*new, *old})]
-
-
-def schema_changes(before: ModelVersion | None, after: ModelVersion) -> list[FieldChange]:
-    """What clients would have to send differently."""
-    if before is None:
-        return []
-    old = {field["name"]: field for field in before.schema.get("fields", [])}
-    new = {field["name"]: field for field in after.schema.get("fields", [])}
-    changes = [FieldChange(name, "removed", old[name]["type"], "–") for name in old if name not in new]
-    changes += [FieldChange(name, "added", "–", _kind(new[name])) for name in new if name not in old]
-    changes += [
-        FieldChange(name, "changed", _kind(old[name]), _kind(new[name]))
-        for name in new
-        if name in old and _kind(old[name]) != _kind(new[name])
-    ]
-    return changes
-
-
-def _kind(field: dict[str, Any]) -> str:
-    return field["type"] if field.get("required", True) else _("%(type)s, optional") % {"type": field["type"]}

@@ -24,11 +24,10 @@ from portal.templatetags.portal_tags import count, duration, percent
 from portal.views.acts import attempt, on_the_record, problems, require_role
 from portal.views.gates import get_model, get_version, person, whole_number
 from portal.views.model_page import model_page, names_of_approvers, service_of
-from portal.views.registry.approvals import schema_changes
-from portal.views.registry.versions import metrics_of
 from registry import permissions
 from registry.actions import releases as verbs
 from registry.audit import Action
+from registry.differences import schema_changes
 from registry.errors import NotFound, Refused
 from registry.history import answered_at
 from registry.models import PRODUCTION, Environment, ModelVersion, RegisteredModel, Release, Role
@@ -176,9 +175,9 @@ def _choice(
     is_undo: bool,
     is_open: bool,
 ) -> Choice:
-    now, then = metrics_of(current.version), metrics_of(target.version)
+    now, then = current.version.figures, target.version.figures
     changes = schema_changes(current.version, target.version)
-    unused = [change.name for change in changes if change.kind == "removed"]
+    unused = [change.field for change in changes if change.kind == "removed"]
     number = target.version.number
     if form is None:
         form = RollbackForm(
@@ -193,7 +192,7 @@ def _choice(
         now=current,
         metrics=[(name, then.get(name), now.get(name)) for name in sorted({*then, *now})][:4],
         unused=unused,
-        needed=[change.name for change in changes if change.kind == "added"],
+        needed=[change.field for change in changes if change.kind == "added"],
         approvers=names_of_approvers([target.release])[target.release.pk],
         form=form,
         is_undo=is_undo,
@@ -213,7 +212,9 @@ def release_figures(request: HttpRequest, slug: str, number: int) -> HttpRespons
 
 def _senders(then: Release, now: Release) -> list[tuple[str, int, int]]:
     """For each field that the earlier version does not use: predictions of a day that sent it, and by how many."""
-    unused = [change.name for change in schema_changes(now.version, then.version) if change.kind == "removed"]
+    unused = [
+        change.field for change in schema_changes(now.version, then.version) if change.kind == "removed"
+    ]
     since = timezone.now() - timedelta(days=1)
     recent = Prediction.objects.filter(release=now, at__gte=since)
     found = []

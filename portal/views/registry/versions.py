@@ -88,14 +88,8 @@ _FIRST_METRICS = ("accuracy", "roc_auc", "auc", "f1", "r2", "rmse", "mae")
 
 
 def _main_metric(model: RegisteredModel, versions: list[ModelVersion]) -> str:
-    names = {name for version in versions for name in metrics_of(version)}
+    names = {name for version in versions for name in version.figures}
     return next((name for name in _FIRST_METRICS if name in names), min(names, default=""))
-
-
-def metrics_of(version: ModelVersion) -> dict[str, Any]:
-    """Measured where the checks could measure, else as declared."""
-    measured = {k: v for k, v in version.measured_metrics.items() if isinstance(v, int | float)}
-    return {**version.declared_metrics, **measured}
 
 
 def version_detail(request: HttpRequest, slug: str, number: int) -> HttpResponse:
@@ -117,7 +111,7 @@ def _version_context(
 ) -> dict[str, Any]:
     user = person(request)
     word = states.word_of(version)
-    names = sorted({*version.declared_metrics, *metrics_of(version)})
+    names = sorted({*version.declared_metrics, *version.figures})
     current = Release.objects.current(version.model)
     other = current.version if current and current.version_id != version.pk else None
     return {
@@ -131,8 +125,8 @@ def _version_context(
                 name,
                 version.declared_metrics.get(name),
                 version.measured_metrics.get(name),
-                metrics_of(other).get(name) if other else None,
-                metrics_of(version).get(name),
+                other.figures.get(name) if other else None,
+                version.figures.get(name),
             )
             for name in names
         ],

@@ -296,8 +296,9 @@ def test_two_versions_are_compared(author: User, model: RegisteredModel) -> None
 
     found = ok(program(author).get("/models/loans/compare/", a=1, b=2))
 
-    assert found["metrics"] == [{"name": "auc", "a": 0.8, "b": 0.85, "delta": 0.05}]
+    assert found["metrics"] == [{"name": "auc", "a": 0.8, "b": 0.85, "delta": 0.05, "better": True}]
     assert [(change["field"], change["kind"]) for change in found["schema"]] == [("rent", "added")]
     assert found["agreement"]["share"] is None
+    assert found["verdict"] == "v2 is better on AUC +0.05, adds rent."
     problem(program(author).get("/models/loans/compare/", a=1, b=9), 404)
     problem(program(author).get("/models/loans/compare/", a=1), 422, "required")

@@ -1,0 +1,76 @@
+"""Which programs would be refused by another version, as far as their own calls of the last days tell.
+
+Counted by key: no input is shown, and none leaves this module.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.utils import timezone
+
+from inference.models import Prediction
+from inference.validation import examine
+from registry.models import PRODUCTION, ModelVersion
+from registry.schema import Change, Schema
+
+DAYS = 30
+#: The latest calls that are looked at.
+MOST = 5_000
+
+
+@dataclass
+class Client:
+    """One key, how many of its calls were looked at, and how many would be refused because of which fields."""
+
+    name: str
+    calls: int = 0
+    refused: int = 0
+    fields: dict[str, int] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"client": self.name, "calls": self.calls, "refused": self.refused, "fields": self.fields}
+
+
+def breaking(after: ModelVersion, changes: Sequence[Change], environment: str = PRODUCTION) -> dict[str, Any]:
+    """The clients that would be refused were `after` to answer, the busiest first."""
+    breaks = [
+        change for change in changes if change.breaks and change.field != after.schema_object.target.name
+    ]
+    if not breaks:
+        return {"days": DAYS, "calls": 0, "clients": []}
+    schema, calls = after.schema_object, 0
+    clients: dict[str, Client] = {}
+    for key, user, inputs in _calls(after, environment):
+        calls += 1
+        client = clients.setdefault(key or user, Client(key or user))
+        client.calls += 1
+        wrong = [change.field for change in breaks if _is_refused(change, schema, inputs)]
+        client.refused += bool(wrong)
+        for name in wrong:
+            client.fields[name] = client.fields.get(name, 0) + 1
+    found = sorted((each for each in clients.values() if each.refused), key=lambda each: -each.refused)
+    return {"days": DAYS, "calls": calls, "clients": [each.to_json() for each in found]}
+
+
+def _calls(version: ModelVersion, environment: str) -> Any:
+    """What programs sent to this model; people get another form and send nothing wrong."""
+    return (
+        Prediction.objects.filter(
+            model_id=version.model_id,
+            environment=environment,
+            channel=Prediction.Channel.API,
+            at__gte=timezone.now() - timedelta(days=DAYS),
+        )
+        .order_by("-at")
+        .values_list("key_name", "user_name", "inputs")[:MOST]
+    )
+
+
+def _is_refused(change: Change, schema: Schema, inputs: dict[str, Any]) -> bool:
+    """Would this call be refused for this field? A field that is gone must not be sent; the others are examined."""
+    value = inputs.get(change.field)
+    if change.kind == "removed":
+        return value is not None
+    return examine(schema.field(change.field), value).problem is not None
