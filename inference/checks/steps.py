@@ -12,11 +12,12 @@ import pyarrow as pa
 from django.conf import settings
 from django.utils.translation import gettext as _
 
+from inference import runners
 from inference.checks import fit, forms, frozen, gates, measuring, metrics, parity, rows, sameness, versions
 from inference.checks.outcome import Outcome, Problem, known
 from inference.compiled.boundaries import boundaries
 from inference.models import VersionForm
-from inference.runners import Answer, Facts, FreshRunner
+from inference.runners import Answer, Facts, FreshRunner, ModelError
 from inference.validation import validate_columns
 from registry import artifacts, inspection, tables
 from registry.models import PRODUCTION, ModelVersion
@@ -344,12 +345,22 @@ def check_compiled(case: Case) -> Outcome:
     try:
         return _compiled(case)
     except (forms.RunnerAnswers, parity.Differs) as reason:
-        return Outcome(_("The runner answers, because %(reason)s.") % {"reason": reason}, skipped=True)
+        return _runner_answers(str(reason))
+    except ModelError as error:
+        if not runners.is_alive():
+            raise
+        return _runner_answers(_("the model could not be compiled"), error.code, error.detail)
+
+
+def _runner_answers(reason: str, *log: str) -> Outcome:
+    return Outcome(_("The runner answers, because %(reason)s.") % {"reason": reason}, log, skipped=True)
 
 
 def _compiled(case: Case) -> Outcome:
     if case.failed:
         raise forms.RunnerAnswers(_("an earlier check failed"))
+    if case.version.format == "onnx":
+        raise forms.RunnerAnswers(_("an ONNX graph is opened in the jail alone"))
     made = case.runner.compile(STEP_SECONDS)
     form = forms.opened(made.form, made.reason, case.version)
     report = parity.compare(

@@ -25,9 +25,10 @@ def read_nodes(reader: Reader, claims: object) -> None:
     if not isinstance(claims, list) or len(claims) > MAX_NODES:
         raise BadForm("nodes")
     for claim in claims:
-        if not isinstance(claim, dict) or claim.get("op") not in OPS:
+        op = claim.get("op") if isinstance(claim, dict) else None
+        if not isinstance(op, str) or op not in OPS:
             raise BadForm("node")
-        width, step = OPS[claim["op"]](reader, claim)
+        width, step = OPS[op](reader, claim)
         if not 1 <= width <= MAX_WIDTH:
             raise BadForm("width")
         reader.add(width, step)

@@ -8,6 +8,7 @@ import onnxruntime
 from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, numpy_helper
 
 from inference.compiled.container import Array, BadForm
+from inference.compiled.errors import Declined
 from inference.compiled.forests import Forest
 
 ML = "ai.onnx.ml"
@@ -31,11 +32,14 @@ class Session:
         self.outputs = [output.name for output in self._session.get_outputs()]
 
     def run_one(self, given: Array) -> Array:
-        found: Array = self._session.run(None, {self._input: given})[0]
+        found: Array = self.run(given, self.outputs[:1])[0]
         return found
 
     def run(self, given: Array, names: Sequence[str]) -> list[Any]:
-        found: list[Any] = self._session.run(names, {self._input: given})
+        try:
+            found: list[Any] = self._session.run(names, {self._input: given})
+        except Exception:  # its own classes again: whatever it is, the runner can say what these rows are
+            raise Declined from None
         return found
 
 

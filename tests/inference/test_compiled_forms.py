@@ -341,3 +341,25 @@ def test_it_names_the_step_that_it_does_not_know() -> None:
         compiling.NotCompiled, match=r"the step “functiontransformer” \(FunctionTransformer\)"
     ):
         compile_model(model.fit(frame, outcome(frame, "two")))
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_rows_of_a_census_keep_their_labels() -> None:
+    """Mixed columns with gaps and rare words; fully grown trees, whose votes tie often."""
+    frame = census(100_000)
+    forest = ensemble.RandomForestClassifier(30, random_state=0, max_samples=4_000)
+    model = mixed(forest).fit(frame.head(20_000), outcome(frame.head(20_000), "two"))
+    form = CompiledForm(compile_model(model))
+
+    found = form.answer_table(table_of(frame))
+
+    expected = model.predict_proba(frame)
+    assert np.count_nonzero(found.indices != expected.argmax(axis=1)) == 0
+    assert np.abs(found.probabilities - expected).max() == 0.0
+
+
+def census(rows: int) -> pd.DataFrame:
+    """Ages and rooms as they are counted, incomes rounded as people round them."""
+    frame = people(3, rows).copy()
+    frame["income"] = frame["income"].round(-2)
+    return frame
