@@ -12,7 +12,7 @@ import pyarrow as pa
 from inference import compiled, runners
 from inference.compiled import CompiledForm, Declined
 from inference.models import stored_form
-from inference.runners import Answer, FreshRunner
+from inference.runners import Answer, FreshRunner, Question, Reasons
 from inference.validation import trusted_table
 from registry.models import ModelVersion
 
@@ -54,6 +54,10 @@ class FreshEngine:
             except Declined:
                 pass
         return self._runner.predict(table)
+
+    def explain(self, question: Question) -> Reasons:
+        """The runner explains, whatever answers: it has the model itself."""
+        return self._runner.explain(question)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ On `scale`, `base` and the contributions add up to the answer: to the probabilit
 explained, for more the one that was answered. An answer never fails for want of its reasons.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -28,6 +28,7 @@ from registry.schema import Label, Schema
 logger = structlog.get_logger(__name__)
 
 MOST_ROWS = 100  # that one call may have explained
+BLOCK_SECONDS = 60.0  # for as many rows of a file
 BACKGROUND = 100  # reference rows that an answer is compared with
 NOT_EXPLAINED = "not_explained"
 
@@ -85,11 +86,9 @@ def require_few(count: int) -> None:
 def of(version: ModelVersion, rows: Sequence[Mapping[str, Any]], answer: Answer) -> list[Why | RowWarning]:
     """For each validated row its reasons, or the warning that says why there are none."""
     schema = version.schema_object
-    question = Question(
-        rows=trusted_table(schema, rows),
-        outputs=explained_classes(answer, schema, len(rows)),
-        background=background(version),
-        seconds=settings.MODELGATE_EXPLAIN_SECONDS,
+    outputs = explained_classes(schema, answer.classes, answer.indices, len(rows))
+    question = ask_about(
+        version, trusted_table(schema, rows), outputs, seconds=settings.MODELGATE_EXPLAIN_SECONDS
     )
     try:
         found = runners.explain(version, question)
@@ -99,13 +98,29 @@ def of(version: ModelVersion, rows: Sequence[Mapping[str, Any]], answer: Answer)
     return [_why(found, place, row) for place, row in enumerate(rows)]
 
 
-def explained_classes(answer: Answer, schema: Schema, count: int) -> list[int]:
+def of_table(
+    version: ModelVersion, table: pa.Table, outputs: Sequence[int], ask: Callable[[Question], Reasons]
+) -> list[Why | RowWarning]:
+    """The same for a whole table, asked in blocks. Raises ModelError: a file says so once, not in every row."""
+    whys: list[Why | RowWarning] = []
+    for at in range(0, table.num_rows, MOST_ROWS):
+        block = table.slice(at, MOST_ROWS)
+        found = ask(ask_about(version, block, outputs[at : at + MOST_ROWS], seconds=BLOCK_SECONDS))
+        whys += [_why(found, place, row) for place, row in enumerate(block.to_pylist())]
+    return whys
+
+
+def ask_about(version: ModelVersion, table: pa.Table, outputs: Sequence[int], *, seconds: float) -> Question:
+    return Question(rows=table, outputs=outputs, background=background(version), seconds=seconds)
+
+
+def explained_classes(schema: Schema, classes: Sequence[Label], indices: Any, count: int) -> list[int]:
     """The place of each row's explained class: the positive one of two, else the one that was answered."""
-    if answer.indices is None:
+    if not classes:
         return [0] * count
-    if len(answer.classes) == 2:
-        return [_positive(answer.classes, schema.target.positive)] * count
-    return [int(index) for index in answer.indices]
+    if len(classes) == 2:
+        return [_positive(classes, schema.target.positive)] * count
+    return [int(index) for index in indices]
 
 
 def background(version: ModelVersion) -> pa.Table:

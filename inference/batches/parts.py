@@ -1,8 +1,8 @@
 """The scored rows of a chunk, as columns: the person's cells as text, our answer beside them.
 
 Columns: `c0`, `c1`, … the original cells · `row` the 0-based row · `status` scored or invalid · `error` and `fix`
-what is wrong with the row · `warnings` · `label` the class in the words of the version · `value` · `p0`, `p1`, … the
-probability of each class.
+what is wrong with the row · `warnings` · `why` where reasons were asked for · `label` the class in the words of the
+version · `value` · `p0`, `p1`, … the probability of each class.
 """
 
 from collections.abc import Iterator
@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from inference import csvfile
 
 STATUS, ERROR, FIX, WARNINGS, LABEL, VALUE = "status", "error", "fix", "warnings", "label", "value"
+WHY = "why"
 SCORED, INVALID = "scored", "invalid"
 
 

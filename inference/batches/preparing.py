@@ -105,6 +105,13 @@ def _blocks(job: BatchJob, upload: Upload) -> Iterator[Block]:
                 code="too_many_rows",
                 fix=_("Split it into smaller files."),
             )
+        if job.options.get("explain") and rows > settings.MODELGATE_MAX_EXPLAINED_ROWS:
+            raise TooLarge(
+                _("Files of at most %(limit)d rows are scored with reasons.")
+                % {"limit": settings.MODELGATE_MAX_EXPLAINED_ROWS},
+                code="too_many_to_explain",
+                fix=_("Score the file without reasons, or send the rows that matter in a file of their own."),
+            )
         yield block
 
 

@@ -4,7 +4,8 @@ In the CSV for people a spreadsheet finds nothing to run. The raw CSV and Parque
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -21,6 +22,7 @@ from registry import spreadsheet
 from registry.schema import Label
 
 BOM = "\ufeff"
+REASONS = 3
 
 
 @dataclass(frozen=True)
@@ -31,11 +33,13 @@ class Layout:
     classes: tuple[Label, ...]
     has_probabilities: bool
     version: str
+    has_reasons: bool = False
 
     @property
     def own_names(self) -> list[str]:
         chances = [f"probability_{label}" for label in self.classes] if self.has_probabilities else []
-        return ["prediction", *chances, "model_version", "row_status", "row_error"]
+        reasons = [f"reason_{n + 1}" for n in range(REASONS)] if self.has_reasons else []
+        return ["prediction", *chances, *reasons, "model_version", "row_status", "row_error"]
 
     @property
     def header(self) -> list[str]:
@@ -49,8 +53,20 @@ class Layout:
             columns.get(parts.probability_column(n), [None] * count)
             for n in range(len(self.classes) if self.has_probabilities else 0)
         ]
+        whys = _reasons(columns.get(parts.WHY, [None] * count)) if self.has_reasons else []
         version = [self.version if status == parts.SCORED else None for status in columns[parts.STATUS]]
-        return [answers, *chances, version, columns[parts.STATUS], columns[parts.ERROR]]
+        return [answers, *chances, *whys, version, columns[parts.STATUS], columns[parts.ERROR]]
+
+
+def _reasons(whys: Sequence[str | None]) -> list[list[str]]:
+    """The strongest reasons, a column each: the field, its value, and what it added."""
+    told = [json.loads(why)["reasons"][:REASONS] if why else [] for why in whys]
+    return [[_reason(each[n]) if n < len(each) else "" for each in told] for n in range(REASONS)]
+
+
+def _reason(reason: Mapping[str, Any]) -> str:
+    value = "–" if reason["value"] is None else reason["value"]
+    return f"{reason['field']} = {value}: {reason['contribution']:+.4g}"
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -68,6 +84,7 @@ def layout_of(job: BatchJob) -> Layout:
         classes=tuple(answers.get("classes", ())),
         has_probabilities=bool(answers.get("probabilities")),
         version=f"v{job.version.number}",
+        has_reasons=bool(job.options.get("explain")),
     )
 
 
@@ -159,5 +176,8 @@ def _typed(layout: Layout, table: pa.Table) -> pa.Table:
     chances = [table[name] if name in table.column_names else empty for name in names]
     is_scored = pc.equal(table[parts.STATUS], parts.SCORED)
     version = pc.if_else(is_scored, layout.version, pa.scalar(None, pa.string()))
-    own = [answers, *chances, version, table[parts.STATUS], table[parts.ERROR]]
+    whys = table[parts.WHY].to_pylist() if layout.has_reasons and parts.WHY in table.column_names else None
+    told = _reasons(whys or [None] * len(table)) if layout.has_reasons else []
+    reasons = [pa.array([text or None for text in column], pa.string()) for column in told]
+    own = [answers, *chances, *reasons, version, table[parts.STATUS], table[parts.ERROR]]
     return pa.Table.from_arrays([*cells, *own], names=layout.header)

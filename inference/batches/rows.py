@@ -80,6 +80,7 @@ def _record(
         probabilities=dict(zip(texts, chances, strict=True)) if chances else None,
         inputs=inputs,
         warnings=json.loads(row[parts.WARNINGS] or "[]"),
+        why=json.loads(row.get(parts.WHY) or "null"),
         release_number=job.release.number if job.release else None,
         user_id=job.created_by_id,
         user_name=str(job.created_by),

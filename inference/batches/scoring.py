@@ -17,7 +17,9 @@ from inference import csvfile, validation
 from inference.batches import parts, problems
 from inference.batches.answers import Answers
 from inference.csvfile import Reading
+from inference.explanations import Why
 from inference.runners import Answer, ModelError
+from inference.validation import RowWarning
 from registry.errors import FieldError
 from registry.schema import Schema
 
@@ -30,6 +32,8 @@ MAX_FAILED_ROWS = 100
 
 #: Typed valid rows in, answers out, in the same order.
 Ask = Callable[[pa.Table], Answer]
+#: Scored rows and their answers in, the reasons of each out.
+Explain = Callable[[pa.Table, Answers], list[Why | RowWarning]]
 
 
 @dataclass
@@ -101,8 +105,15 @@ def count_problems(verdicts: Verdicts, source: pa.Table, reading: Reading) -> li
     return counted.to_json()
 
 
-def score(source: pa.Table, schema: Schema, columns: Mapping[str, int], reading: Reading, ask: Ask) -> Scored:
-    """Every row of the source gets an answer or a reason why not."""
+def score(
+    source: pa.Table,
+    schema: Schema,
+    columns: Mapping[str, int],
+    reading: Reading,
+    ask: Ask,
+    explain: Explain | None = None,
+) -> Scored:
+    """Every row of the source gets an answer or what is wrong with it; and why, where `explain` is given."""
     verdicts = judge(source, schema, columns, reading)
     places = np.flatnonzero(verdicts.valid)
     asked = _ask_for_all(verdicts.inputs.take(pa.array(places)), ask)
@@ -111,8 +122,12 @@ def score(source: pa.Table, schema: Schema, columns: Mapping[str, int], reading:
         verdicts.errors[row] = [_model_failed()]
     inputs = verdicts.inputs.filter(pa.array(verdicts.valid))
     answers = Answers.joined(asked.answers, schema)
+    part = _part(source, verdicts, answers)
+    if explain is not None:
+        whys = [_why(each) for each in explain(inputs, answers)]
+        part = part.append_column(parts.WHY, parts.spread(verdicts.valid, pa.array(whys, pa.string())))
     return Scored(
-        part=_part(source, verdicts, answers),
+        part=part,
         inputs=inputs,
         answers=answers,
         problems=count_problems(verdicts, source, reading),
@@ -198,6 +213,10 @@ def _part(source: pa.Table, verdicts: Verdicts, answers: Answers) -> pa.Table:
     for name, array in own.items():
         table = table.append_column(name, array)
     return table
+
+
+def _why(found: Why | RowWarning) -> str | None:
+    return json.dumps(found.to_json()) if isinstance(found, Why) else None
 
 
 def kind(answers: Answers) -> dict[str, Any]:

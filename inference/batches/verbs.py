@@ -119,8 +119,6 @@ def read_options(options: dict[str, Any]) -> dict[str, Any]:
         for name in _FLAGS
         if not isinstance(options.get(name, False), bool)
     ]
-    if options.get("explain") is True:
-        errors.append(_bad("explain", True, "false", "not_available"))
     mapping = options.get("mapping") or {}
     is_mapping = isinstance(mapping, dict) and all(isinstance(value, str) for value in mapping.values())
     if not is_mapping:

@@ -16,12 +16,15 @@ from django.db.models import F, Q, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from inference import engines, ports, runners
+from inference import engines, explanations, ports, runners
 from inference.batches import files, finishing, leases, parts, scoring
+from inference.batches.answers import Answers
 from inference.csvfile import Reading
 from inference.engines import FreshEngine
+from inference.explanations import Why
 from inference.models.batches import BatchChunk, BatchJob
-from inference.runners import Answer, ModelError
+from inference.runners import Answer, ModelError, Question, Reasons
+from inference.validation import RowWarning
 from registry import gate, permissions, storage
 from registry.errors import Refused
 
@@ -167,9 +170,22 @@ def score_chunk(chunk: BatchChunk, engine: FreshEngine) -> None:
         _still_mine(chunk)
         return engine.predict(rows)
 
+    def explain(rows: Any, answers: Answers) -> list[Why | RowWarning]:
+        def ask_why(question: Question) -> Reasons:
+            _still_mine(chunk)
+            return engine.explain(question)
+
+        outputs = explanations.explained_classes(schema, answers.classes, answers.indices, len(answers))
+        return explanations.of_table(job.version, rows, outputs, ask_why)
+
     schema = job.version.schema_object
     scored = scoring.score(
-        source, schema, job.reading["columns"], Reading.from_json(job.reading["file"]), ask
+        source,
+        schema,
+        job.reading["columns"],
+        Reading.from_json(job.reading["file"]),
+        ask,
+        explain if job.options.get("explain") else None,
     )
     with storage.scratch(".parquet") as path:
         parts.write(scored.part, path)

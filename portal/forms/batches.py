@@ -34,6 +34,12 @@ class BatchForm(forms.Form):
         initial="skip",
         widget=forms.RadioSelect,
     )
+    explain = forms.BooleanField(
+        label=_("With the three strongest reasons of each answer"),
+        required=False,
+        help_text=_("Takes longer; for files of up to %(rows)s rows.")
+        % {"rows": f"{settings.MODELGATE_MAX_EXPLAINED_ROWS:,}"},
+    )
     delimiter = forms.ChoiceField(
         label=_("Columns are separated by"),
         required=False,
@@ -56,9 +62,8 @@ class BatchForm(forms.Form):
 
     def options(self) -> dict[str, Any]:
         """What was chosen, as the options of the verb."""
-        chosen = {
-            name: self.cleaned_data.get(name) for name in ("on_invalid", "delimiter", "decimal", "encoding")
-        }
+        names = ("on_invalid", "explain", "delimiter", "decimal", "encoding")
+        chosen = {name: self.cleaned_data.get(name) for name in names}
         if chosen["delimiter"] == TAB:
             chosen["delimiter"] = "\t"
         return {name: value for name, value in chosen.items() if value}

@@ -11,7 +11,7 @@ import pyarrow as pa
 from inference import batches, runners
 from inference.batches import finishing, preparing, working
 from inference.models import BatchJob
-from inference.runners import Answer, ModelError
+from inference.runners import Answer, ModelError, Question, Reasons
 from registry.models import ModelVersion, Release, User
 
 
@@ -29,6 +29,13 @@ class PlainRunner:
         chance = np.clip(table["age"].to_numpy().astype(float) / 80, 0, 1)
         probabilities = np.column_stack([1 - chance, chance])
         return Answer(("no", "yes"), (chance > 0.5).astype(int), probabilities, chance, 0.0)
+
+    def explain(self, question: Question, deadline: float = 120.0) -> Reasons:
+        """Nothing but the age counts, against a chance of one half."""
+        ages = np.clip(question.rows["age"].to_numpy().astype(float) / 80, 0, 1) - 0.5
+        names = tuple(question.rows.column_names)
+        shares = np.column_stack([ages if name == "age" else 0 * ages for name in names])
+        return Reasons(names, shares, np.full(len(ages), 0.5), "probability", "trees", len(ages))
 
 
 class RegressionRunner(PlainRunner):

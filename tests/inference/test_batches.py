@@ -368,6 +368,33 @@ def test_rows_can_be_found_by_their_id(release: Release, business: User, runner:
     assert (record.channel, record.version_id, record.user_id) == ("batch", release.version_id, business.pk)
 
 
+def test_reasons_come_with_the_rows_when_they_are_asked_for(
+    release: Release, business: User, runner: PlainRunner
+) -> None:
+    job = finish(start(release, business, rows_csv(240, bad=2), explain=True))
+
+    rows = result_rows(job)
+    scored = [row for row in rows if row["row_status"] == "scored"]
+    assert len(scored) == 240
+    assert scored[0]["reason_1"] == "age = 21: -0.2375"
+    assert {row["reason_1"] for row in rows if row["row_status"] == "invalid"} == {""}
+    name = batches.prediction_id(job, rows.index(scored[5]))
+    record = ports.resolvers["b"]([name])[name]
+    added_up = record.why["base"] + sum(each["contribution"] for each in record.why["reasons"])
+    assert added_up == pytest.approx(record.value)
+
+
+def test_a_file_too_long_for_reasons_is_refused(
+    release: Release, business: User, runner: PlainRunner, settings: Any
+) -> None:
+    settings.MODELGATE_MAX_EXPLAINED_ROWS = 100
+
+    job = finish(start(release, business, rows_csv(101), explain=True))
+
+    assert job.state == State.REJECTED
+    assert "100 rows are scored with reasons" in job.error
+
+
 def test_deleting_a_job_keeps_its_numbers(release: Release, business: User, runner: PlainRunner) -> None:
     job = finish(start(release, business))
     folder = storage.local_path(files.upload_key(job))

@@ -139,7 +139,7 @@ def test_a_file_is_tried_without_keeping_anything(caller: Program, release: Rele
 
 
 @pytest.mark.parametrize(
-    "options", ["{", "[]", '{"colour": "red"}', '{"on_invalid": "guess"}', '{"explain": true}']
+    "options", ["{", "[]", '{"colour": "red"}', '{"on_invalid": "guess"}', '{"explain": "yes"}']
 )
 def test_options_that_make_no_sense_are_named(caller: Program, release: Release, options: str) -> None:
     found = problem(caller.upload(BATCHES, file=("people.csv", rows_csv(1)), options=options), 422)
