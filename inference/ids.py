@@ -22,5 +22,8 @@ def derived_id(seed: str, *parts: str) -> str:
     return seed[: len(PREFIX) + 10] + _encode(int.from_bytes(digest[:10]))[10:]
 
 
+_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
+
+
 def _encode(number: int) -> str:
-    return "".join(_ALPHABET[number >> shift & 31] for shift in range(125, -1, -5))
+    return "".join([_PAIRS[number >> shift & 1023] for shift in range(120, -1, -10)])

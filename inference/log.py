@@ -105,7 +105,12 @@ class LoggedCall:
 
 
 def folder() -> Path:
-    return Path(settings.DATA_DIR) / "log" / "predictions"
+    return _folder(str(settings.DATA_DIR))
+
+
+@lru_cache(maxsize=4)
+def _folder(data_dir: str) -> Path:
+    return Path(data_dir) / "log" / "predictions"
 
 
 @lru_cache(maxsize=4)

@@ -18,8 +18,9 @@ from inference.explanations import Why
 from inference.log import LoggedCall, LoggedRow
 from inference.ports import Label
 from inference.validation import Checked, RowWarning
-from registry import permissions
-from registry.errors import FieldError, Invalid, Refused, Unavailable
+from registry import changes
+from registry.changes import Known
+from registry.errors import FieldError, Forbidden, Invalid, Refused, Unavailable
 from registry.models import PRODUCTION, ApiKey, RegisteredModel, Release
 from registry.schema import Schema, Target
 
@@ -130,6 +131,7 @@ def predict(
     as_text: bool = False,
     ids: Sequence[str] = (),
     explain: bool = False,
+    known: Known | None = None,
 ) -> Answer:
     """Answer every row or none, and write it down before the answer leaves.
 
@@ -137,10 +139,11 @@ def predict(
     per field), a model that fails or is too slow (503, 504), and an answer that cannot be recorded (503).
     `as_text`: the values come from a form. `explain`: with the reasons of each answer; where there are none, a warning.
     `ids`: the ids to answer under, so that a form sent twice is one answer.
+    `known`: what the process knows, for who has asked it already.
     """
-    permissions.require(
-        served.may_predict(actor, model), _("You may not predict with “%(model)s”.") % {"model": model}
-    )
+    known = known or changes.known()
+    if not served.may_predict(actor, model, known):
+        raise Forbidden(_("You may not predict with “%(model)s”.") % {"model": model})
     call = _Call(
         model=model,
         environment=environment,
@@ -151,7 +154,7 @@ def predict(
         asked=len(rows),
     )
     try:
-        return _answer(call, rows, version_number, as_text, ids, explain)
+        return _answer(call, rows, version_number, as_text, ids, explain, known)
     except Refused as error:
         if error.status in COUNTED and error.code not in ("unknown_environment", "log_unavailable"):
             with suppress(Unavailable):  # the call is refused as it is; only its count is lost
@@ -166,8 +169,9 @@ def _answer(
     as_text: bool,
     ids: Sequence[str],
     explain: bool,
+    known: Known,
 ) -> Answer:
-    here = served.answering(call.model, call.environment, version_number)
+    here = served.answering(call.model, call.environment, version_number, known)
     release = call.release = here.release
     _require_count(len(rows))
     if explain:
@@ -217,22 +221,21 @@ def _require_valid(checked: Checked) -> None:
 
 
 def _rows(schema: Schema, checked: Checked, answer: runners.Answer, ids: Sequence[str]) -> list[PredictedRow]:
-    labels = answer.labels
     classes = [_class(schema.target, each) for each in answer.classes]
-    values = answer.values.tolist() if answer.values is not None else None
-    probabilities = answer.probabilities.tolist() if answer.probabilities is not None else None
+    rows = checked.rows()
+    labels = _labels(classes, answer, len(rows))
+    values = answer.values.tolist() if answer.values is not None else [None] * len(rows)
+    probabilities = _by_class(schema.target, classes, answer, len(rows))
     return [
         PredictedRow(
             id=ids[position],
-            label=_class(schema.target, labels[position]) if labels is not None else None,
-            value=values[position] if values is not None else None,
-            probabilities=_by_class(schema.target, classes, probabilities[position])
-            if probabilities
-            else None,
+            label=labels[position],
+            value=values[position],
+            probabilities=probabilities[position],
             inputs=inputs,
             warnings=checked.warnings.get(position, ()),
         )
-        for position, inputs in enumerate(checked.rows())
+        for position, inputs in enumerate(rows)
     ]
 
 
@@ -249,11 +252,26 @@ def _class(target: Target, label: Label) -> Label:
     return label if known is None else known
 
 
-def _by_class(target: Target, classes: Sequence[Label], shares: Sequence[float]) -> dict[str, float]:
-    """In the schema's order; a class that the schema does not know comes last."""
-    found = {str(each): share for each, share in zip(classes, shares, strict=True)}
-    ordered = {str(each): found.pop(str(each), 0.0) for each in target.classes}
-    return ordered | found
+def _labels(classes: Sequence[Label], answer: runners.Answer, count: int) -> Sequence[Label | None]:
+    if answer.indices is None:
+        return [None] * count
+    return [classes[index] for index in answer.indices.tolist()]
+
+
+def _by_class(
+    target: Target, classes: Sequence[Label], answer: runners.Answer, count: int
+) -> Sequence[dict[str, float] | None]:
+    """Each row's chances in the schema's order; a class that the schema does not know comes last."""
+    if answer.probabilities is None:
+        return [None] * count
+    columns = {str(each): place for place, each in enumerate(classes)}
+    names = list(dict.fromkeys([*map(str, target.classes), *columns]))
+    # A class that the model never saw has no column; the zero behind the last one stands for it.
+    places = [(name, columns.get(name, len(columns))) for name in names]
+    rows = answer.probabilities.tolist()
+    if len(names) > len(columns):
+        rows = [[*row, 0.0] for row in rows]
+    return [{name: row[place] for name, place in places} for row in rows]
 
 
 def _logged(row: PredictedRow) -> LoggedRow:

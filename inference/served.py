@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from inference.validation import RowJudge
-from registry import changes, gate, permissions
+from registry import gate, permissions
+from registry.changes import Known
 from registry.models import ModelVersion, RegisteredModel, Release, User
 from registry.schema import Schema
 
@@ -27,21 +28,21 @@ class Served:
         return self.judge.schema
 
 
-def may_predict(actor: Any, model: RegisteredModel) -> bool:
+def may_predict(actor: Any, model: RegisteredModel, known: Known) -> bool:
     """As `permissions.can_predict`, asked once for this person and model until something changes."""
-    return changes.known().recall(
+    return known.recall(
         ("may predict", actor.pk, model.pk), lambda: permissions.can_predict(_as_they_are_now(actor), model)
     )
 
 
-def answering(model: RegisteredModel, environment: str, version_number: int | None) -> Served:
+def answering(model: RegisteredModel, environment: str, version_number: int | None, known: Known) -> Served:
     """As `gate.answering_release`, asked once until something changes; a refusal is asked again."""
 
     def find() -> Served:
         release = gate.answering_release(model, environment, version_number)
         return Served(release, _judge_of(release.version))
 
-    return changes.known().recall(("answers", model.pk, environment, version_number), find)
+    return known.recall(("answers", model.pk, environment, version_number), find)
 
 
 def _as_they_are_now(actor: Any) -> Any:

@@ -84,12 +84,18 @@ class Checked:
     errors: list[FieldError]
     error_count: int
     warnings: dict[int, list[RowWarning]]  # by row
-    valid: npt.NDArray[np.bool_]  # which rows may be scored
     error_rows: dict[int, list[FieldError]] = field(default_factory=dict)
 
     @property
     def is_valid(self) -> bool:
         return self.error_count == 0
+
+    @cached_property
+    def valid(self) -> npt.NDArray[np.bool_]:
+        """Which rows may be scored."""
+        found = np.ones(len(self.given), dtype=bool)
+        found[list(self.error_rows)] = False
+        return found
 
     @cached_property
     def table(self) -> pa.Table:
@@ -344,7 +350,7 @@ class RowJudge:
         self._cells = [(each, each.name, not each.required, _plain(each)) for each in schema.fields]
 
     def judge(self, rows: Sequence[Any], *, as_text: bool = False) -> Checked:
-        collector = _Collector(len(rows))
+        collector = _Collector()
         clean = [self._clean(position, row, as_text, collector) for position, row in enumerate(rows)]
         return collector.checked(self.schema, clean)
 
@@ -421,12 +427,11 @@ def _table(schema: Schema, arrays: Sequence[Any]) -> pa.Table:
 class _Collector:
     """Gathers what was found, row by row; spells out the first thousand errors and counts the rest."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self) -> None:
         self.errors: list[FieldError] = []
         self.error_count = 0
         self.error_rows: dict[int, list[FieldError]] = {}
         self.warnings: dict[int, list[RowWarning]] = {}
-        self.valid = np.ones(count, dtype=bool)
 
     def take(self, row: int, name: str, value: Any, examined: Examined) -> None:
         if examined.problem is not None:
@@ -435,7 +440,6 @@ class _Collector:
             self.warnings.setdefault(row, []).append(examined.warning)
 
     def refuse(self, row: int, name: str, value: Any, problem: Problem) -> None:
-        self.valid[row] = False
         self.error_count += 1
         error: FieldError = {
             "field": _shorten(str(name)),
@@ -451,9 +455,7 @@ class _Collector:
 
     def checked(self, schema: Schema, given: "Sequence[dict[str, Any]] | pa.Table") -> Checked:
         self.errors.sort(key=lambda error: error.get("row") or 0)
-        return Checked(
-            schema, given, self.errors, self.error_count, self.warnings, self.valid, self.error_rows
-        )
+        return Checked(schema, given, self.errors, self.error_count, self.warnings, self.error_rows)
 
 
 # --- columns: a chunk of a file ---
@@ -466,7 +468,7 @@ def validate_columns(schema: Schema, columns: Mapping[str, Any] | pa.Table) -> C
     """
     given = {name: columns[name] for name in schema.names if name in _names(columns)}
     count = len(next(iter(given.values()))) if given else _length(columns)
-    collector = _Collector(count)
+    collector = _Collector()
     arrays = [_validate_column(each, given.get(each.name), count, collector) for each in schema.fields]
     return collector.checked(schema, _table(schema, arrays))
 

@@ -8,7 +8,7 @@ Django untouched, where it is answered, recorded and explained as ever.
 
 import io
 import re
-import uuid
+import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,6 +36,7 @@ from registry import audit, changes, permissions
 from registry.api import strict
 from registry.api.access import models_for
 from registry.audit import Action
+from registry.changes import Known
 from registry.errors import Refused
 from registry.models import PRODUCTION, ApiKey, KeyAction, RegisteredModel
 
@@ -80,6 +81,7 @@ class ShortPath:
 
     def __init__(self, django: WSGI) -> None:
         self.django = django
+        self._is_pooled = connection.vendor != "sqlite"  # there an open file costs nobody anything
         self._headers: dict[tuple[str, bool], list[tuple[str, str]]] = {}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
@@ -89,7 +91,8 @@ class ShortPath:
         try:
             response = self._answer(environ, path[1])
         finally:
-            _give_connection_back()
+            if self._is_pooled:
+                close_old_connections()
         if response is None:
             return self.django(environ, start_response)
         status, headers, body = response
@@ -97,13 +100,14 @@ class ShortPath:
         return [body]
 
     def _answer(self, environ: Environ, slug: str) -> tuple[str, list[tuple[str, str]], bytes] | None:
-        caller = _caller(environ["HTTP_AUTHORIZATION"], slug)
+        known = changes.known()
+        caller = _caller(environ["HTTP_AUTHORIZATION"], slug, known)
         question = _question(environ) if caller else None
         if caller is None or question is None:
             return None
         request_id = environ.get("HTTP_X_REQUEST_ID", "")
         if not REQUEST_ID.match(request_id):
-            request_id = environ["HTTP_X_REQUEST_ID"] = uuid.uuid4().hex
+            request_id = environ["HTTP_X_REQUEST_ID"] = secrets.token_hex(16)
         language = _language(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
         with translation.override(language):
             try:
@@ -116,22 +120,28 @@ class ShortPath:
                     version_number=question.version,
                     request_id=request_id,
                     key=caller.key,
+                    known=known,
                 )
-                status, kind, body = "200 OK", "application/json", as_json(answer.to_json())
             except Exception as error:  # answered here: Django would compute and record it again
-                refused = _refused(error, caller, request_id, environ)
-                status = f"{refused.status_code} {refused.reason_phrase}"
-                kind, body = refused["Content-Type"], refused.content
-        own = [("X-Request-ID", request_id), ("Content-Length", str(len(body)))]
+                problem = _problem(error, caller, request_id, environ)
+                status, body = f"{problem.status_code} {problem.reason_phrase}", problem.content
+                own = [(name, value) for name, value in problem.items() if name != "Content-Length"]
+            else:
+                status, body, own = (
+                    "200 OK",
+                    as_json(answer.to_json()),
+                    [("Content-Type", "application/json")],
+                )
         if not status.startswith("500"):  # there no view has answered
             own.append(("Allow", "POST, OPTIONS"))
-        return status, [*self._common_headers(language, kind, environ), *own], body
+        own += [("X-Request-ID", request_id), ("Content-Length", str(len(body)))]
+        return status, [*self._common_headers(language, environ), *own], body
 
-    def _common_headers(self, language: str, kind: str, environ: Environ) -> list[tuple[str, str]]:
-        """What the middleware of every page adds, asked once for each language and kind of answer."""
-        name = (f"{language} {kind}", _is_secure(environ))
+    def _common_headers(self, language: str, environ: Environ) -> list[tuple[str, str]]:
+        """What the middleware adds to everything, asked once for each language."""
+        name = (language, _is_secure(environ))
         if name not in self._headers:
-            self._headers[name] = _headers_by_middleware(language, kind, environ)
+            self._headers[name] = _headers_by_middleware(language, environ)
         return self._headers[name]
 
 
@@ -153,6 +163,7 @@ def _is_plain(environ: Environ) -> bool:
     )
 
 
+@lru_cache(maxsize=256)
 def _is_allowed_host(host: str) -> bool:
     domain, _port = split_domain_port(host)
     return bool(domain) and validate_host(domain, settings.ALLOWED_HOSTS)
@@ -169,14 +180,14 @@ def _is_secure(environ: Environ) -> bool:
 # --- who calls ---
 
 
-def _caller(authorization: str, slug: str) -> _Caller | None:
+def _caller(authorization: str, slug: str, known: Known) -> _Caller | None:
     """Who may ask this model, remembered until something changes; None when Django has to look closer."""
     bearer = _BEARER.fullmatch(authorization)
     if bearer is None:
         return None
     digest = ApiKey.digest_of(bearer[1])
     try:
-        caller = changes.known().recall(("caller", digest, slug), lambda: _find_caller(digest, slug))
+        caller = known.recall(("caller", digest, slug), lambda: _find_caller(digest, slug))
     except LookupError:
         return None
     if caller.key.state != "active":
@@ -227,7 +238,7 @@ def _question(environ: Environ) -> _Question | None:
 # --- how it is answered ---
 
 
-def _refused(error: Exception, caller: _Caller, request_id: str, environ: Environ) -> HttpResponse:
+def _problem(error: Exception, caller: _Caller, request_id: str, environ: Environ) -> HttpResponse:
     """The problem that the view would answer, and the event that it would record."""
     request = WSGIRequest(environ)
     where = {"channel": "api", "ip": client_ip(request), "request_id": request_id}
@@ -249,17 +260,13 @@ def _language(accepted: str) -> str:
     return translation.get_language_from_request(request)
 
 
-def _headers_by_middleware(language: str, kind: str, environ: Environ) -> list[tuple[str, str]]:
-    response = HttpResponse(content_type=kind)
+def _headers_by_middleware(language: str, environ: Environ) -> list[tuple[str, str]]:
+    response = HttpResponse()
     response["Vary"] = "Accept-Language, Cookie"
     response["Content-Language"] = language
     request = WSGIRequest(environ)
     for middleware in (XFrameOptionsMiddleware, CSPMiddleware, SecurityMiddleware):
         response = cast(Any, middleware)(lambda _request, inner=response: inner)(request)
-    return [(name, value) for name, value in response.items() if name != "Content-Length"]
-
-
-def _give_connection_back() -> None:
-    """To the pool; a file that is open costs nobody anything."""
-    if connection.vendor != "sqlite" and not connection.in_atomic_block:
-        close_old_connections()
+    return [
+        (name, value) for name, value in response.items() if name not in ("Content-Type", "Content-Length")
+    ]

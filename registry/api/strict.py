@@ -16,9 +16,7 @@ class NotStrict(ValueError):
 def loads(text: str | bytes) -> Any:
     """The value; NotStrict with a sentence that says where it fails."""
     try:
-        return json.loads(
-            text, parse_constant=_constant, parse_float=_finite, object_pairs_hook=_without_duplicates
-        )
+        return _decoder.decode(_text(text))
     except NotStrict:
         raise
     except json.JSONDecodeError as exc:
@@ -32,13 +30,20 @@ def loads(text: str | bytes) -> Any:
         raise NotStrict(_("The JSON cannot be read; send it as UTF-8.")) from exc
 
 
+def _text(given: str | bytes) -> str:
+    text = given if isinstance(given, str) else given.decode(json.detect_encoding(given), "surrogatepass")
+    if text.startswith("\ufeff"):
+        raise json.JSONDecodeError("unexpected byte order mark", text, 0)
+    return text
+
+
 def _constant(token: str) -> NoReturn:
     raise NotStrict(_("%(token)s is not JSON; send null for a missing number.") % {"token": token})
 
 
 def _finite(token: str) -> float:
     number = float(token)
-    if not math.isfinite(number):
+    if math.isinf(number):
         raise NotStrict(_("%(token)s is too large for a number.") % {"token": token[:40]})
     return number
 
@@ -51,3 +56,8 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name, _value in pairs if name in seen or seen.add(name))  # type: ignore[func-returns-value]
         raise NotStrict(_("“%(name)s” is there twice in one object.") % {"name": twice[:MAX_NAME]})
     return found
+
+
+_decoder = json.JSONDecoder(
+    parse_constant=_constant, parse_float=_finite, object_pairs_hook=_without_duplicates
+)
