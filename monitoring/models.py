@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from registry.models import ModelVersion, RegisteredModel
+from registry.models import ModelVersion, RegisteredModel, Role
 
 
 class State(models.TextChoices):
@@ -215,6 +215,11 @@ class IncidentQuerySet(models.QuerySet["Incident"]):
     def needing_somebody(self) -> "IncidentQuerySet":
         """Neither resolved nor muted: what a number in the navigation counts."""
         return self.unresolved().filter(Q(muted_until=None) | Q(muted_until__lte=timezone.now()))
+
+    def for_handler(self, user: Any) -> "IncidentQuerySet":
+        """Those that need somebody and that this person may act on: for operators all, for owners their own."""
+        open_ones = self.visible_to(user).needing_somebody()
+        return open_ones if Role.OPERATOR in user.roles else open_ones.filter(model__owners=user)
 
     def in_state(self, state: str) -> "IncidentQuerySet":
         """What `Incident.state` says of one, for many."""

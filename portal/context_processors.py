@@ -8,6 +8,7 @@ from django.urls import reverse
 from django.utils.functional import Promise, SimpleLazyObject
 from django.utils.translation import gettext_lazy as _
 
+from monitoring.models import Incident
 from portal.models import Notice
 from registry.models import ModelVersion, ReleaseRequest, Role, User
 
@@ -67,6 +68,7 @@ NAVIGATION: list[tuple[str | Promise, list[Item]]] = [
         [
             Item(_("Health"), "activity-heartbeat", "fleet", _WATCHERS),
             Item(_("Drift"), "chart-line", "drift-fleet", _WATCHERS),
+            Item(_("Alerts"), "alert-triangle", "alert-list", _WATCHERS),
             Item(_("Releases"), "rocket", "release-index", _BUILDERS),
         ],
     ),
@@ -101,6 +103,7 @@ _PARTS_OF = {
     "prediction": "history",
     "health": "fleet",
     "drift": "drift-fleet",
+    "incident": "alert-list",
     "roll-back": "release-index",
     "person": "people",
     "person-invite": "people",
@@ -134,8 +137,10 @@ def _belongs(view_name: str, item_name: str) -> bool:
 
 
 def _count(request: HttpRequest, name: str) -> int:
-    """Requests, and files to look at, that wait for this very person."""
+    """Requests, files to look at and incidents that wait for this very person."""
     user = cast(User, request.user)
+    if name == "alert-list":
+        return Incident.objects.for_handler(user).count()
     if name != "approval-list" or Role.APPROVER not in user.roles:
         return 0
     waiting = ReleaseRequest.objects.visible_to(user).waiting().exclude(decisions__decided_by=user)

@@ -6,7 +6,18 @@ from django.urls import include, path
 from inference.api.urls import urlpatterns as inference_api
 from monitoring.api.urls import urlpatterns as monitoring_api
 from portal.accounts import closed
-from portal.views import accounts, api, audit, batches, health, home, inference, monitoring, notices
+from portal.views import (
+    accounts,
+    api,
+    audit,
+    batches,
+    health,
+    home,
+    incidents,
+    inference,
+    monitoring,
+    notices,
+)
 from portal.views.registry import approvals, comparing, models, policies, releases, versions
 from registry.api.urls import urlpatterns as registry_api
 
@@ -115,6 +126,9 @@ batch_urls = [  # /batches/… and /models/<slug>/batch/…
 ]
 
 monitoring_urls = [
+    path("alerts/", incidents.alert_list, name="alert-list"),
+    path("alerts/<slug:public_id>/", incidents.incident_detail, name="incident"),
+    path("models/<slug:slug>/v/<int:number>/lift/", incidents.version_lift, name="version-lift"),
     path("health/", monitoring.fleet, name="fleet"),
     path("drift/", monitoring.fleet, name="drift-fleet"),
     path("models/<slug:slug>/health/", monitoring.model_health, name="health"),

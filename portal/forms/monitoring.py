@@ -67,3 +67,25 @@ class MonitoringForm(forms.Form):
             "every_minutes": said["every_minutes"],
             "thresholds": thresholds,
         }
+
+
+class IncidentForm(forms.Form):
+    """What a person does about an incident: the button says which, the reason why."""
+
+    act = forms.ChoiceField(choices=[(name, name) for name in ("acknowledge", "mute", "resolve")])
+    days = forms.ChoiceField(
+        label=lazy("Mute for"),
+        choices=[("1", lazy("24 hours")), ("7", lazy("7 days")), ("30", lazy("30 days"))],
+        required=False,
+        initial="1",
+    )
+    reason = forms.CharField(
+        label=lazy("Reason"),
+        required=False,
+        max_length=2000,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text=lazy("Required to mute or to resolve; the audit log keeps it."),
+    )
+
+    def clean_days(self) -> str:
+        return self.cleaned_data["days"] or "1"

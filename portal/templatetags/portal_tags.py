@@ -84,6 +84,8 @@ WORDS: dict[str, Word] = {
     "muted": Word("mute", "bell", lazy("Muted")),
     "open": Word("bad", "alert-triangle", lazy("Open")),
     "acknowledged": Word("warn", "eye", lazy("Acknowledged")),
+    "critical": Word("bad", "alert-circle", lazy("Critical")),
+    "warning": Word("warn", "alert-triangle", lazy("Warning")),
     "resolved": Word("ok", "circle-check", lazy("Resolved")),
     # keys and people
     "active": Word("ok", "circle-check", lazy("Active")),

@@ -9,7 +9,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from monitoring.models import ServicePart
+from monitoring.models import Incident, ServicePart
 from monitoring.windows import Service
 from portal.views.gates import person
 from registry import permissions
@@ -45,6 +45,7 @@ def model_page(request: HttpRequest, model: RegisteredModel, tab: str) -> dict[s
         "undo": undo_of(freeze.release) if freeze else None,
         "trouble": _trouble_if_known(current) if current else None,
         "waiting": waiting,
+        "incidents": Incident.objects.filter(model=model).needing_somebody(),
         "environments": Environment.objects.all(),
         "can_predict": permissions.can_predict(user, model),
         "can_upload": permissions.can_upload(user, model),

@@ -12,7 +12,7 @@ from django.utils.translation import gettext as _
 
 from inference.models import BatchJob
 from monitoring import words
-from monitoring.models import State, Verdict
+from monitoring.models import Incident, State, Verdict
 from portal.views.model_page import serving
 from portal.views.registry.reviews import waiting_for_review
 from registry import permissions
@@ -44,6 +44,7 @@ def needs_of(user: User) -> tuple[list[Need], list[str]]:
         (_("reviews"), _reviews),
         (_("versions"), _versions),
         (_("releases"), _releases),
+        (_("incidents"), _incidents),
         (_("alerts"), _alerts),
         (_("batch jobs"), _failed_jobs),
         (_("keys"), _keys),
@@ -159,6 +160,23 @@ def _releases(user: User) -> list[Need]:
         )
         for one in approved.with_context().order_by("-decided_at")[:SHOWN]
     ]
+
+
+def _incidents(user: User) -> list[Need]:
+    """Open ones that this person may act on, the worst first."""
+    return [
+        Need(
+            "bad" if one.severity == Incident.Severity.CRITICAL else "warn",
+            "alert-triangle",
+            f"{one.model}: {one.get_kind_display()}",
+            one.sentence,
+            one.get_absolute_url(),
+            _("What to do"),
+            one.opened_at,
+        )
+        for one in Incident.objects.for_handler(user).with_context().order_by("severity", "-opened_at")
+        if one.acknowledged_at is None
+    ][:SHOWN]
 
 
 def _alerts(user: User) -> list[Need]:

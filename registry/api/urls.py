@@ -51,6 +51,11 @@ version_urls = [
         name="version-unarchive",
     ),
     path(
+        "models/<slug:slug>/versions/<int:number>/lift/",
+        versions.VersionLift.as_view(),
+        name="version-lift",
+    ),
+    path(
         "models/<slug:slug>/versions/<int:number>/artifact/",
         versions.VersionArtifact.as_view(),
         name="version-artifact",

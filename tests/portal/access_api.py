@@ -37,6 +37,7 @@ API_TABLE: dict[tuple[str, str], str] = {
     ("api:version-unarchive", "POST"): "401 403 403 422 403 422 403 403 403",
     ("api:model-delete", "POST"): "401 403 403 422 403 403 403 403 403",
     ("api:version-retire", "POST"): "401 403 403 422 403 422 403 403 403",
+    ("api:version-lift", "POST"): "401 403 403 403 422 403 403 403 403",
     ("api:version-artifact", "GET"): "401 403 403 200 200 403 200 403 403",
     ("api:request-create", "POST"): "401 403 403 422 403 403 403 403 403",
     ("api:request-list", "GET"): "401 403 200 200 200 200 200 200 200",

@@ -15,6 +15,7 @@ from tests.portal.access_api import API_NAMES, API_TABLE
 #: What each argument of an address is called in `World.names`, for addresses where its own name does not say.
 OTHER_NAMES = {
     "approval-detail": {"public_id": "request"},
+    "incident": {"public_id": "incident_id"},
     "approval-withdraw": {"public_id": "request"},
     "version-edit": {"number": "draft"},
     "version-check": {"number": "draft"},
@@ -141,6 +142,12 @@ PAGES: dict[tuple[str, str], str] = {
     ("approval-detail", "POST"): "302 404 200 200 200 200 200 200 200",
     ("approval-withdraw", "GET"): "302 405 405 405 405 405 405 405 405",
     ("approval-withdraw", "POST"): "302 404 403 302 403 403 403 403 403",
+    ("alert-list", "GET"): "302 200 200 200 200 200 200 200 200",
+    ("alert-list", "POST"): "302 200 200 200 200 200 200 200 200",
+    ("incident", "GET"): "302 404 200 200 200 200 200 200 200",
+    ("incident", "POST"): "302 404 403 422 403 422 403 403 403",
+    ("version-lift", "GET"): "302 405 405 405 405 405 405 405 405",
+    ("version-lift", "POST"): "302 404 403 403 302 403 403 403 403",
     ("predict", "GET"): "302 404 200 200 200 200 403 200 403",
     ("predict", "POST"): "302 404 422 422 422 422 403 422 403",
     ("prediction", "GET"): "302 404 200 404 404 404 200 404 404",

@@ -8,6 +8,7 @@ from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from inference import golden
 from portal.forms.registry import DecisionForm
 from portal.views.acts import Verb, attempt, problems
 from portal.views.gates import get_request, person
@@ -54,6 +55,8 @@ def approval_detail(request: HttpRequest, public_id: str) -> HttpResponse:
         return redirect(one)
     # Opening it is enough to find out that it is about something that has changed.
     approvals.settle(one)
+    if one.state == ReleaseRequest.State.WAITING:
+        golden.prepare(one.version)
     context = panel(one, person(request)) | {"form": form}
     return render(request, "registry/approval_detail.html", context, status=422 if form.errors else 200)
 

@@ -16,6 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
+from inference import golden
 from inference.batches.verbs import cancel
 from inference.models import BatchJob, Prediction
 from portal.forms.registry import AtForm, ReasonForm, ReleaseForm, RollbackForm
@@ -127,6 +128,7 @@ def _choices(
     for target in preview.targets:
         if not target.is_eligible:
             continue
+        golden.prepare(target.version)
         number = target.version.number
         choices.append(
             _choice(
@@ -384,6 +386,7 @@ def version_release(request: HttpRequest, slug: str, number: int) -> HttpRespons
     version = get_version(request, slug, number)
     model = version.model
     permissions.require_role(permissions.can_release(request.user, model), Role.OPERATOR)
+    golden.prepare(version)
     current = Release.objects.current(model)
     form = ReleaseForm(
         request.POST or None,

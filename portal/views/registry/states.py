@@ -90,7 +90,9 @@ class Step:
 _SAID = {
     "checking": lazy("The checks are running; this page follows them."),
     "serving": lazy("Serving: it answers every request in production."),
-    "quarantined": lazy("Quarantined: its file is not what was uploaded. It answers nowhere."),
+    "quarantined": lazy(
+        "Quarantined: its answers cannot be relied on, so it gives none. The alert says why."
+    ),
     "retired": lazy("Retired. It stays in the record."),
 }
 #: Why approval is to be asked for, by state word.

@@ -10,7 +10,7 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from registry import artifacts, audit, permissions
-from registry.actions import admissions, catalog, endings
+from registry.actions import admissions, catalog, endings, quarantine
 from registry.api.base import Endpoint
 from registry.api.bodies import (
     AdmitBody,
@@ -155,6 +155,17 @@ class VersionUnarchive(Versions):
         """Show an archived version in lists again."""
         version = self.get_version()
         return self.answer(endings.unarchive(version, **self.read(ReasonBody), actor=self.actor))
+
+
+class VersionLift(Versions):
+    key_action = "approve"
+    attempts = {"POST": Action.VERSION_QUARANTINE_LIFTED}
+
+    @extend_schema(request=ReasonBody, responses=VersionSerializer)
+    def post(self, request: Request, slug: str, number: int) -> Response:
+        """Let a quarantined version answer again, once it has given every one of its golden answers anew."""
+        version = self.get_version()
+        return self.answer(quarantine.lift_quarantine(version, **self.read(ReasonBody), actor=self.actor))
 
 
 class VersionArtifact(Versions):
