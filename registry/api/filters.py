@@ -41,7 +41,8 @@ class AuditFilter(django_filters.FilterSet):
     """The fields of the audit page's filter."""
 
     q = django_filters.CharFilter(
-        method="search", label="Text in the object's name, the reason or the action"
+        method="search",
+        label="Text in the object's name or the reason, or the words of an action or a result",
     )
     actor = django_filters.CharFilter("actor_name", lookup_expr="icontains")
     action = django_filters.ChoiceFilter(choices=Action.choices)

@@ -11,9 +11,17 @@ from registry.verify_audit import GENESIS
 
 class AuditEventQuerySet(models.QuerySet["AuditEvent"]):
     def mentioning(self, text: str) -> Self:
-        """Events with `text` in the object's name, the reason or the action."""
+        """Events with `text` in the object's name or the reason, or whose action or result is called so.
+
+        Pages write `version.checks_failed` as “Version checks failed”: both are found.
+        """
+        words = text.strip().casefold()
+        called = Q(action__icontains=text) | Q(action__icontains=words.replace(" ", "_"))
+        called |= Q(action__icontains=words.replace(" ", ".", 1).replace(" ", "_"))
+        labels = ((value, str(label).casefold()) for value, label in AuditEvent.Result.choices)
+        results = [value for value, label in labels if words in (value, label)]
         return self.filter(
-            Q(target_name__icontains=text) | Q(reason__icontains=text) | Q(action__icontains=text)
+            Q(target_name__icontains=text) | Q(reason__icontains=text) | called | Q(result__in=results)
         )
 
     def update(self, **kwargs: Any) -> NoReturn:

@@ -7,6 +7,7 @@
      data-copy="#id" | data-copy-text="…"   copies and says so
      form[data-busy]                 after the first submit the button is busy and a second one is ignored
      data-fill="#id" value="…"       writes its value into a field (chips of reasons)
+     data-empties="#id"              empties a side panel ([data-takes-focus]: it gets the focus when htmx fills it); Esc does too
      data-dismiss                    removes the nearest .message
      data-print                      prints the page
      select[data-submit]             submits its form when changed
@@ -30,6 +31,19 @@
         if (open) document.querySelector(".sidebar a")?.focus();
         else document.querySelector(".drawer-button")?.focus();
     };
+
+    /* A side panel that htmx filled: empty, it is gone; the focus goes back to where it was asked for. */
+    let asked = null;
+    document.addEventListener("htmx:beforeRequest", (event) => {
+        if (event.detail.target?.matches?.("[data-takes-focus]")) asked = event.detail.elt;
+    });
+    const emptyPanel = (selector) => {
+        document.querySelector(selector)?.replaceChildren();
+        asked?.focus();
+    };
+    document.addEventListener("keydown", (event) => {
+        if (event.key === "Escape" && event.target.closest?.(".side-panel")) emptyPanel(".side-panel");
+    });
 
     const themes = ["auto", "light", "dark"];
     let opener = null;
@@ -70,6 +84,7 @@
             const field = document.querySelector(hit.dataset.fill);
             if (field) { field.value = hit.value || hit.dataset.value || ""; field.focus(); }
         }
+        if ((hit = on("[data-empties]"))) emptyPanel(hit.dataset.empties);
         if ((hit = on("[data-dismiss]"))) hit.closest(".message")?.remove();
         if (on("[data-print]")) window.print();
         document.querySelectorAll("details.menu[open]").forEach((menu) => { if (!menu.contains(event.target)) menu.open = false; });
@@ -123,7 +138,7 @@
 
     /* After htmx put a fragment in place: page title of a running job, charts (charts.js listens itself). */
     document.addEventListener("htmx:afterSwap", (event) => {
-        event.detail.target.closest?.("dialog[data-opens-on-swap]:not([open])")?.showModal();
+        if (event.detail.target.matches?.("[data-takes-focus]")) event.detail.target.focus();
         const titled = event.detail.target.querySelector?.("[data-title]") || document.querySelector("[data-title]");
         if (titled) document.title = titled.dataset.title;
     });

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from registry import audit, seals, triggers
 from registry.audit import Action
+from registry.errors import Refused
 from registry.models import AuditEvent
 from tests import factories
 
@@ -189,3 +190,28 @@ def test_the_bundle_brings_its_verifier(auditor, client):
     with zipfile.ZipFile(io.BytesIO(bundle)) as files:
         assert files.read("verify_audit.py") == script.content
     assert 'filename="verify_audit.py"' in script["Content-Disposition"]
+
+
+def test_the_words_that_a_page_says_find_the_event(auditor, client):
+    event = record(auditor, action=Action.VERSION_CHECKS_FAILED)
+    refused = audit.record_refusal(
+        Action.RELEASE_ROLLED_BACK, target=None, actor=auditor, error=Refused("no")
+    )
+    client.force_login(auditor)
+
+    for words in ("version.checks_failed", "Version checks failed", "checks failed", "Checks"):
+        assert seen(client, q=words) == [event], words
+    for words in ("Refused", "refused", "rolled back", "Release rolled back"):
+        assert seen(client, q=words) == [refused], words
+
+
+def test_a_row_opens_beside_the_list_and_as_a_page(auditor, client):
+    event = record(auditor)
+    client.force_login(auditor)
+    address = reverse("audit-event", args=[event.seq])
+
+    assert '<aside class="side-panel"' in client.get(reverse("audit-log")).content.decode()
+    beside = client.get(address, headers={"HX-Request": "true"}).content.decode()
+    assert "<html" not in beside
+    assert event.hash in beside
+    assert "<html" in client.get(address).content.decode()
