@@ -28,5 +28,7 @@ def cut_off() -> Invalid:
 def too_big() -> Invalid:
     limit = MAX_UNPACKED >> 30
     return Invalid(
-        _("The file unpacks to more than %(limit)d GiB.") % {"limit": limit}, code="expands_too_much"
+        _("The file unpacks to more than %(limit)d GiB.") % {"limit": limit},
+        code="expands_too_much",
+        fix=_("Save a smaller model, or save it again without what it does not need."),
     )

@@ -1,9 +1,15 @@
 """What a model tries in its jail, with all layers on and with each of them off."""
 
+import io
+import os
 import pickle
+import signal
 import socket
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +22,16 @@ from inference.runner import jail
 from inference.runners import Client, ModelError, ModelUnavailable
 from inference.runners import jail as account
 from portal import units
+from registry import inspection
+from registry.errors import Refused
 from tests import hostile, probe, trained
 from tests.inference.conftest import MakeSpec
 from tests.live import wait_until
 from tests.modeld import ROOT, Supervisor
 
 pytestmark = pytest.mark.slow
+
+VALUE = "correct-horse-battery-staple"
 
 MACHINE_HAS = "this machine lacks a layer of the jail that Modelgate requires"
 OLDER = str(ROOT / "tests" / "older_kernel.py")
@@ -40,8 +50,9 @@ sklearn.linear_model.LogisticRegression.predict = predict
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Iterator[dict[str, Any]]:
+def places(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Any]]:
     """What is there to be read, changed and talked to."""
+    monkeypatch.setenv(hostile.SECRET, VALUE)
     data = tmp_path / "data"
     (data / "empty").mkdir(parents=True)
     for name in ("secret_key", "victim", "deleted"):
@@ -73,26 +84,91 @@ def places(tmp_path: Path) -> Iterator[dict[str, Any]]:
         Path(folder, f"modelgate-{tmp_path.name}").unlink(missing_ok=True)
 
 
-def what_opens(tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any], *options: str) -> set[str]:
-    running = Supervisor(tmp_path / "s.sock", tmp_path, *options).start()
+@dataclass
+class Found:
+    """What a probe could open, and which hostile files changed what outside."""
+
+    opened: set[str]
+    harm: dict[str, set[str]]
+
+
+def what_opens(tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any], *options: str) -> Found:
+    """With these options, of a model that tries everything, and of the whole hostile corpus, let in by force."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        running = Supervisor(tmp_path / "s.sock", tmp_path, *options).start()
+        try:
+            opened = what_the_probe_opens(running, tmp_path, make_spec, places)
+            return Found(opened, harm_of_the_corpus(running, tmp_path, make_spec, listener))
+        finally:
+            running.stop()
+
+
+def what_the_probe_opens(
+    running: Supervisor, tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any]
+) -> set[str]:
+    more = {"own_model": str(tmp_path / "own"), "supervisor": running.process.pid}
+    source = TRY.format(probe=Path(probe.__file__).read_text(), places={**places, **more})
+    data = hostile.with_code(source, trained.whole_numbers())
+    (tmp_path / "own").write_bytes(data)
+    spec = make_spec(data, columns=(("age", "integer"),), admitted=hostile.EXEC)
+    with pytest.raises(ModelError) as error:
+        running.client.predict(spec, pa.table({"age": [33]}), 60)
+    kind, _colon, found = error.value.detail.partition(": ")
+    assert kind == "KeyError", error.value.detail
+    return set(found.strip("'").split())
+
+
+def harm_of_the_corpus(
+    running: Supervisor, tmp_path: Path, make_spec: MakeSpec, listener: socket.socket
+) -> dict[str, set[str]]:
+    """What loading each file changed outside, as if somebody had admitted every name in it: kinds, by what they did."""
+    canary, port = tmp_path / "canary", listener.getsockname()[1]
+    listener.setblocking(False)
+    harm: dict[str, set[str]] = {}
+    for kind, data in hostile.corpus(canary, port).items():
+        if kind in hostile.NO_PICKLES:
+            continue
+        spec = make_spec(data, key=f"{tmp_path.name}-{kind}", admitted=names_in(data))
+        with suppress(ModelError):
+            running.client.describe(spec)
+        for effect in effects(canary, listener, f"sleep\0{300 + port}\0"):
+            harm.setdefault(effect, set()).add(kind)
+    return harm
+
+
+def names_in(data: bytes) -> list[tuple[str, str]]:
     try:
-        more = {"own_model": str(tmp_path / "own"), "supervisor": running.process.pid}
-        source = TRY.format(probe=Path(probe.__file__).read_text(), places={**places, **more})
-        data = hostile.with_code(source, trained.whole_numbers())
-        (tmp_path / "own").write_bytes(data)
-        spec = make_spec(data, columns=(("age", "integer"),), admitted=hostile.EXEC)
-        with pytest.raises(ModelError) as error:
-            running.client.predict(spec, pa.table({"age": [33]}), 60)
-        kind, _colon, found = error.value.detail.partition(": ")
-        assert kind == "KeyError", error.value.detail
-        return set(found.strip("'").split())
-    finally:
-        running.stop()
+        found = inspection.look(io.BytesIO(data)).globals
+    except Refused:
+        return []
+    return [(module, name) for module, _dot, name in (each.rpartition(".") for each in found)]
+
+
+def effects(canary: Path, listener: socket.socket, command: str) -> Iterator[str]:
+    """What has changed outside since we last looked; nothing of it is left for the next look."""
+    if canary.exists():
+        canary.unlink()
+        yield "files"
+    with suppress(BlockingIOError):
+        connection, _address = listener.accept()
+        with connection:
+            yield "network"
+            connection.setblocking(True)
+            told = b"".join(iter(partial(connection.recv, 1 << 16), b""))
+            if VALUE.encode() in told:
+                yield "secrets"
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cmdline").read_text() == command:
+                os.kill(int(process.name), signal.SIGKILL)
+                yield "processes"
 
 
 # What opens when one layer is left out and all others hold: on every machine, and on some. An act that is on no line
 # is closed by two layers at least. Without `no_new_privs` neither Landlock nor seccomp can be had.
 NOWHERE: frozenset[str] = frozenset()
+#: What a runner with a user of its own may not do where it loses both Landlock and seccomp.
+HELD_BY_THE_USER = frozenset({"files"})
 ALWAYS = {
     "network": NOWHERE,
     "uid": NOWHERE,
@@ -177,36 +253,45 @@ def test_the_probe_tries_enough() -> None:
 def test_a_model_in_its_jail_succeeds_with_nothing(
     tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any]
 ) -> None:
-    assert what_opens(tmp_path, make_spec, places) == set()
+    found = what_opens(tmp_path, make_spec, places)
+
+    assert found.opened == set()
+    assert found.harm == {}
 
 
 @pytest.mark.parametrize("layer", ALWAYS)
 def test_each_layer_holds_what_opens_without_it(
     tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any], layer: str
 ) -> None:
-    opened = what_opens(tmp_path, make_spec, places, *without(layer))
+    found = what_opens(tmp_path, make_spec, places, *without(layer))
 
-    assert opened >= ALWAYS[layer]
-    assert opened <= {*ALWAYS[layer], *SOMETIMES[layer]}
+    assert found.opened >= ALWAYS[layer]
+    assert found.opened <= {*ALWAYS[layer], *SOMETIMES[layer]}
+    assert found.harm == {}, "no file of the corpus is held by one layer alone"
 
 
 def test_landlock_alone_still_lets_nobody_write_execute_or_connect(
     tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any]
 ) -> None:
     """What two layers hold opens when both are gone; the first of them is seccomp."""
-    opened = what_opens(tmp_path, make_spec, places, *without("landlock", "seccomp"))
+    found = what_opens(tmp_path, make_spec, places, *without("landlock", "seccomp"))
 
-    assert opened >= {"execute", "write_device", "write_temporary_file", "signal_everybody"}
+    assert found.opened >= {"execute", "write_device", "write_temporary_file", "signal_everybody"}
+    assert found.harm.keys() - HELD_BY_THE_USER <= {"files", "processes"}
+    assert "network" not in found.harm, "the empty network holds what Landlock and seccomp let through"
 
 
 def test_the_probe_is_able_to_do_what_it_tries(
     tmp_path: Path, make_spec: MakeSpec, places: dict[str, Any]
 ) -> None:
     """Otherwise "closed" would say nothing."""
-    opened = what_opens(tmp_path, make_spec, places, *without(*jail.SWITCHES))
+    found = what_opens(tmp_path, make_spec, places, *without(*jail.SWITCHES))
 
-    assert len(opened) >= 45
-    assert opened >= {"connect_tcp", "send_udp", "listen_tcp", "connect_abstract_unix", "connect_unix"}
+    assert len(found.opened) >= 45
+    assert found.opened >= {"connect_tcp", "send_udp", "listen_tcp", "connect_abstract_unix", "connect_unix"}
+    assert found.harm.keys() == {"files", "network", "secrets", "processes"}
+    assert len(found.harm["files"]) >= 25
+    assert found.harm["secrets"] == {"everybodys_environment"}, "a runner's own environment holds none"
 
 
 # --- a machine that lacks a layer ---

@@ -19,7 +19,6 @@ from tests import hostile, trained
 from tests.registry.test_formats import OTHERS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-EMPTY = Path("canary")
 
 
 @pytest.fixture
@@ -35,21 +34,6 @@ def refuse(author: User, model: RegisteredModel, data: bytes) -> Refused:
     with pytest.raises(Refused) as refusal:
         catalog.upload_version(model, file=io.BytesIO(data), filename="model.joblib", actor=author)
     return refusal.value
-
-
-@pytest.mark.parametrize("name", list(hostile.corpus(EMPTY)))
-def test_hostile_files_are_refused_and_nothing_of_theirs_runs(
-    author: User, model: RegisteredModel, tmp_path: Path, name: str
-) -> None:
-    canary = tmp_path / "canary"
-
-    refusal = refuse(author, model, hostile.corpus(canary)[name])
-
-    assert refusal.status in (415, 422)
-    assert str(refusal) and refusal.fix
-    assert not canary.exists()
-    assert not ModelVersion.objects.exists()
-    assert stored_files(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", OTHERS)
