@@ -4,10 +4,16 @@ from typing import Any
 
 from django.dispatch import receiver
 
-from inference import comparing
+from inference import comparing, dispatch
 from inference.checks import gates
-from registry.models import Release, ReleaseRequest
-from registry.signals import policy_changed, request_made, serving_changed
+from registry.models import Dataset, Release, ReleaseRequest
+from registry.signals import dataset_added, policy_changed, request_made, serving_changed
+
+
+@receiver(dataset_added)
+def take_in_outcomes(sender: Any, dataset_id: int, **kwargs: Any) -> None:
+    if Dataset.objects.filter(pk=dataset_id, role=Dataset.Kind.FEEDBACK).exists():
+        dispatch.enqueue("inference.tasks.take_in_outcomes", dataset_id)
 
 
 @receiver(request_made)

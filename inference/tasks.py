@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from inference import comparing
+from inference import comparing, outcome_files
 from inference.batches import preparing, verbs, working
 from inference.dispatch import enqueue
 from inference.models import BatchJob
@@ -26,3 +26,9 @@ def score_batch(job_id: int) -> None:
 def compare_versions(comparison_id: int) -> None:
     """Ask both versions of a comparison the same rows, unless that is done or being done."""
     comparing.compute(comparison_id)
+
+
+@shared_task(ignore_result=True, acks_late=True)
+def take_in_outcomes(dataset_id: int) -> None:
+    """Record what a dataset with the role feedback says came true."""
+    outcome_files.take_in(dataset_id)

@@ -17,6 +17,7 @@ from portal.views import (
     inference,
     monitoring,
     notices,
+    outcomes,
 )
 from portal.views.registry import approvals, comparing, models, policies, releases, versions
 from registry.api.urls import urlpatterns as registry_api
@@ -108,6 +109,7 @@ inference_urls = [
     path("models/<slug:slug>/predict/", inference.predict_form, name="predict"),
     path("predictions/<str:public_id>/", inference.prediction_detail, name="prediction"),
     path("predictions/<str:public_id>/outcome/", inference.record_outcome, name="prediction-outcome"),
+    path("models/<slug:slug>/outcomes/", outcomes.model_outcomes, name="model-outcomes"),
     path("history/", inference.history, name="history"),
 ]
 
