@@ -212,7 +212,7 @@ MODELGATE_EXPLAIN_SECONDS = env_int("MODELGATE_EXPLAIN_SECONDS", 3, minimum=1)
 MODELGATE_PREDICT_SECONDS = env_int("MODELGATE_PREDICT_SECONDS", 10, minimum=1)
 MODELGATE_RUNNERS = env_int("MODELGATE_RUNNERS", min(4, max(1, (os.cpu_count() or 1) // 2)), minimum=1)
 MODELGATE_RUNNER_MIB = env_int("MODELGATE_RUNNER_MIB", 4096, minimum=256)
-MODELGATE_MODEL_THREADS = env_int("MODELGATE_MODEL_THREADS", 3, minimum=1)
+MODELGATE_MODEL_THREADS = env_int("MODELGATE_MODEL_THREADS", 4, minimum=1)
 MODELGATE_LOG_LAG_MIB = env_int("MODELGATE_LOG_LAG_MIB", 64, minimum=1)
 MODELGATE_LOG_FSYNC = env_bool("MODELGATE_LOG_FSYNC")
 # Only the demo and the tests may say that something happened at another time; each use is audited.

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from inference.runners import errors
 
-MOMENT = 0.5
+MOMENT = 1.0  # long enough for a runner that died to be replaced
 
 
 class Turnstile:
