@@ -409,6 +409,7 @@ _CHECKS = {
     "latency": lazy("It answers in time"),
     "metrics": lazy("Metrics measured again"),
     "expected": lazy("It answers as its author expected"),
+    "golden": lazy("Its golden rows are kept"),
     "compiled": lazy("It is compiled, and answers the same"),
     "examples": lazy("The examples work"),
     "gates": lazy("It passes the quality gates of this model"),
