@@ -18,6 +18,7 @@ import pytest
 import skops.io
 from django.test import Client as DjangoClient
 
+from inference.modeld.supervisor import Settings
 from inference.runner import jail
 from inference.runners import Client, ModelError, ModelUnavailable
 from inference.runners import jail as account
@@ -353,6 +354,14 @@ def test_one_setting_lets_skops_files_in_all_the_same_and_no_others(
     assert facts.layers[lacking].startswith("off")
     assert error.value.code == "jail_missing"
     assert account.state(client).startswith(f"ok for skops and ONNX files alone: {lacking} is off")
+
+
+def test_what_is_a_program_needs_the_whole_jail_whatever_the_setting_says() -> None:
+    lowered = Settings(stores=(), is_jail_optional_for_skops_and_onnx=True)
+
+    assert [lowered.required(form) for form in ("skops", "onnx")] == [[], []]
+    for form in ("joblib", "pickle", "mlflow", "anything"):
+        assert lowered.required(form) == list(jail.REQUIRED)
 
 
 def test_no_new_privileges_carry_the_two_others(tmp_path: Path, make_spec: MakeSpec) -> None:
