@@ -7,7 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from inference.compiled import linear, nodes, sources, trees
+from inference.compiled import graphs, linear, nodes, sources, trees
 from inference.compiled.container import MAX_TEXT, Array, BadForm, Parts
 from inference.compiled.links import Computed
 from inference.compiled.reading import Reader
@@ -48,7 +48,7 @@ class CompiledForm:
         self._steps = [(place, reader.steps[place]) for place in reader.needed_for(self._of)]
         self._kept = len(reader.steps)
         self.kind: str = str(claim.get("kind"))
-        self._model: Model = _model(parts, claim, reader.widths[self._of], len(self.classes))
+        self._model: Model = _model(parts, claim, reader.widths[self._of], self.classes)
         self._rows_at_once = max(1, CELLS_AT_ONCE // (sum(reader.widths) + self._model.cells + 1))
         self._positive = positive
 
@@ -111,11 +111,13 @@ def _classes(claim: object) -> tuple[Label, ...]:
     return tuple(claim)
 
 
-def _model(parts: Parts, claim: dict[str, Any], width: int, classes: int) -> Model:
+def _model(parts: Parts, claim: dict[str, Any], width: int, classes: tuple[Label, ...]) -> Model:
     if claim.get("kind") == "linear":
-        return linear.Linear(parts, claim, width, classes)
+        return linear.Linear(parts, claim, width, len(classes))
     if claim.get("kind") == "trees":
-        return trees.Trees(parts, claim, width, classes)
+        return trees.Trees(parts, claim, width, len(classes))
+    if claim.get("kind") == "graph":
+        return graphs.Graph(parts, claim, width, classes)
     raise BadForm("kind of model")
 
 

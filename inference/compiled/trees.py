@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.compiled import links, sessions
+from inference.compiled import links
 from inference.compiled.container import Array, BadForm, Parts
 from inference.compiled.errors import Declined
 from inference.compiled.forests import Forest
@@ -43,6 +43,8 @@ class Trees:
             raise BadForm("compare")
         self._type = np.dtype(claim["compare"])
         self._first_leaf = forest.first_leaf
+        from inference.compiled import sessions  # heavy: only where trees are opened
+
         self._session = sessions.of_forest(forest, width + self._splits.count, self._type)
         self._classes = classes
         self.cells = forest.trees * each * 3 + self._splits.count

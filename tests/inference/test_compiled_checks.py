@@ -1,10 +1,12 @@
 """A version's compiled form, from its checks to its answers."""
 
+import warnings
 from typing import Any
 
 import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
@@ -65,3 +67,18 @@ def test_the_runner_answers_for_a_step_without_a_form(author: User, modeld: Any)
     assert (version.engine, form_of(version)) == ("runner", None)
     assert results["compiled"].status == "skipped"
     assert "the step “normalizer” (Normalizer) has no compiled form" in results["compiled"].detail
+
+
+def test_an_estimator_that_only_onnx_knows_is_converted_in_the_jail(author: User, modeld: Any) -> None:
+    network = MLPClassifier((3,), max_iter=5, random_state=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it has not converged, and need not
+        version = upload(
+            author, trained._mixed(network).fit(trained.people()[trained.INPUTS], trained.people()["repaid"])
+        )
+
+    results = finish(version)
+
+    assert failed(results) == {}
+    assert results["compiled"].detail.startswith("Compiled")
+    assert version.engine == "compiled"

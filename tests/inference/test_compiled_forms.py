@@ -12,9 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn import discriminant_analysis, ensemble, feature_selection, linear_model, svm, tree
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.model_selection import GridSearchCV
+from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import FeatureUnion, Pipeline, make_pipeline
 from sklearn.preprocessing import (
     FunctionTransformer,
@@ -202,6 +204,21 @@ def test_regressors_answer_alike(estimator: Any) -> None:
     require_parity(mixed(estimator).fit(frame, outcome(frame, "number")), frame)
 
 
+@pytest.mark.parametrize(
+    "estimator",
+    [
+        MLPClassifier((4,), max_iter=30, random_state=0),
+        CalibratedClassifierCV(linear_model.LogisticRegression(), cv=2),
+        ensemble.StackingClassifier([("line", linear_model.LogisticRegression())], cv=2),
+    ],
+    ids=name_of,
+)
+def test_estimators_as_graphs_answer_alike(estimator: Any) -> None:
+    frame = people()
+    require_parity(mixed(estimator, words=WORDS_TO_NUMBERS).fit(frame, outcome(frame, "two")), frame)
+
+
+WORDS_TO_NUMBERS = OneHotEncoder(handle_unknown="ignore", sparse_output=False)
 FILL = SimpleImputer()
 NUMBER_STEPS = [
     SimpleImputer(strategy="mean"),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from .. import scoring
-from . import linear, trees
+from . import converted, linear, trees
 from .plan import Column, NotCompiled, Plan
 
 SEARCHES = frozenset({"GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"})
@@ -20,7 +20,7 @@ def compile_estimator(
         elif trees.knows(estimator):
             model = trees.compile_trees(plan, estimator, columns)
         else:
-            raise NotCompiled("it has no compiled form")
+            model = converted.compile_graph(plan, estimator, columns)
     except NotCompiled as error:
         raise NotCompiled(f"the estimator {name}: {error}") from None
     classes = None if scorer.classes is None else [scoring.plain(value) for value in scorer.classes]
