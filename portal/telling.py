@@ -6,7 +6,7 @@ from typing import Any
 
 import structlog
 from django.dispatch import Signal, receiver
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from inference.models import BatchJob
 from inference.signals import batch_ended
@@ -129,17 +129,9 @@ def _tell_of_incident(kind: str, incident_id: int) -> None:
     tell(
         keepers_of(incident.model, Role.OPERATOR),
         kind,
-        url=_page_of(incident),
+        url=incident.get_absolute_url(),
         about=incident.public_id,
         once=incident.public_id,
         model=incident.model.name,
         incident=incident.kind,
     )
-
-
-def _page_of(incident: Incident) -> str:
-    """Its own page; the model's health where incidents have none."""
-    try:
-        return incident.get_absolute_url()
-    except NoReverseMatch:
-        return reverse("health", args=[incident.model.slug])
