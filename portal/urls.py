@@ -19,7 +19,7 @@ from portal.views import (
     notices,
     outcomes,
 )
-from portal.views.registry import approvals, comparing, models, policies, releases, versions
+from portal.views.registry import approvals, comparing, datasets, models, policies, releases, versions
 from registry.api.urls import urlpatterns as registry_api
 
 service_urls = [
@@ -41,6 +41,12 @@ registry_urls = [
     path("models/<slug:slug>/delete/", models.model_delete, name="model-delete"),
     path("models/<slug:slug>/edit/", models.model_edit, name="model-edit"),
     path("models/<slug:slug>/data/", models.dataset_list, name="dataset-list"),
+    path("models/<slug:slug>/datasets/<slug:public_id>/", datasets.dataset_detail, name="dataset-detail"),
+    path(
+        "models/<slug:slug>/datasets/<slug:public_id>/file/",
+        datasets.dataset_download,
+        name="dataset-download",
+    ),
     path("models/<slug:slug>/policy/", policies.model_policy, name="model-policy"),
     path("models/<slug:slug>/api/", models.model_api, name="model-api"),
     path("versions/", versions.version_index, name="version-index"),

@@ -45,6 +45,7 @@ class Action(models.TextChoices):
     MODEL_DELETED = "model.deleted"
     MODEL_POLICY_CHANGED = "model.policy_changed"
     DATASET_ADDED = "dataset.added"
+    DATASET_DOWNLOADED = "dataset.downloaded"
     VERSION_UPLOADED = "version.uploaded"
     VERSION_EDITED = "version.edited"
     VERSION_CHECKING = "version.checking"

@@ -104,6 +104,23 @@ class DatasetSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class DatasetUseSerializer(serializers.Serializer):
+    """A version, and what the dataset is to it."""
+
+    version = serializers.IntegerField(source="version.number")
+    role = serializers.ChoiceField(["reference", "evaluation"])
+
+
+class DatasetDetailSerializer(DatasetSerializer):
+    used_by = DatasetUseSerializer(source="uses", many=True)
+    replaces: serializers.Field = serializers.SlugRelatedField(slug_field="public_id", read_only=True)
+    replaced_by: serializers.Field = serializers.SlugRelatedField(slug_field="public_id", read_only=True)
+
+    class Meta(DatasetSerializer.Meta):
+        fields = [*DatasetSerializer.Meta.fields, "used_by", "replaces", "replaced_by"]
+        read_only_fields = fields
+
+
 class CheckSerializer(serializers.ModelSerializer):
     figures = serializers.DictField(
         help_text="Numbers: p95_ms of latency; of gates each gate and what was measured."

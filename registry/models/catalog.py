@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -138,6 +138,40 @@ class Dataset(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.rows} rows)"
+
+    def get_absolute_url(self) -> str:
+        return reverse("dataset-detail", args=[self.model.slug, self.public_id])
+
+    @property
+    def uses(self) -> list["DatasetUse"]:
+        """The versions that were trained on it, and those that were judged on it, newest first."""
+        versions = ModelVersion.objects.filter(Q(reference=self) | Q(evaluation=self)).select_related("model")
+        return [
+            DatasetUse(version, role)
+            for version in versions.order_by("-number")
+            for role, used in (("reference", version.reference_id), ("evaluation", version.evaluation_id))
+            if used == self.pk
+        ]
+
+    @property
+    def replaces(self) -> "Dataset | None":
+        """The one of the same role that came before it."""
+        return self._of_its_kind().filter(pk__lt=self.pk).order_by("-pk").first()
+
+    @property
+    def replaced_by(self) -> "Dataset | None":
+        return self._of_its_kind().filter(pk__gt=self.pk).order_by("pk").first()
+
+    def _of_its_kind(self) -> models.QuerySet["Dataset"]:
+        same = Dataset.objects.filter(model_id=self.model_id, role=self.role)
+        return same.select_related("model")
+
+
+class DatasetUse(NamedTuple):
+    """A version, and what the dataset is to it: `reference` or `evaluation`."""
+
+    version: "ModelVersion"
+    role: str
 
 
 class ModelVersionQuerySet(models.QuerySet["ModelVersion"]):

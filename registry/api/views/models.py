@@ -14,7 +14,12 @@ from registry.actions import catalog, endings
 from registry.api.access import key_of
 from registry.api.base import Endpoint
 from registry.api.bodies import DatasetBody, ModelBody, ModelChanges, ReasonBody
-from registry.api.serializers import DatasetSerializer, EnvironmentSerializer, ModelSerializer
+from registry.api.serializers import (
+    DatasetDetailSerializer,
+    DatasetSerializer,
+    EnvironmentSerializer,
+    ModelSerializer,
+)
 from registry.audit import Action
 from registry.errors import Forbidden
 from registry.models import Dataset, Environment, RegisteredModel
@@ -123,6 +128,7 @@ class DatasetDetail(Datasets, RetrieveAPIView):
     """One table and its profile."""
 
     key_action = "read"
+    serializer_class = DatasetDetailSerializer
 
     def get_object(self) -> Dataset:
         return get_object_or_404(self.rows(), public_id=self.kwargs["dataset"])
