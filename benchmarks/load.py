@@ -39,10 +39,10 @@ def require_wrk() -> None:
         sys.exit("wrk is missing; on Debian and Ubuntu: sudo apt-get install wrk")
 
 
-def run(address: str, bodies: Path, *, connections: int, seconds: float, pid: int, token: str = "") -> Seen:
+def run(address: str, bodies: Path, *, connections: int, seconds: int, pid: int, token: str = "") -> Seen:
     """Ask over kept connections for so many seconds; `pid` is the root of the server's processes."""
     threads = min(2, connections)
-    command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds:g}s", "--timeout", "30s"]
+    command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "--timeout", "30s"]
     environ = {**os.environ, "BODIES": str(bodies), **({"TOKEN": token} if token else {})}
     before = cpu_seconds(tree(pid))
     done = subprocess.run(

@@ -86,7 +86,7 @@ def compare(portal: Portal, name: str, work: Path, python: Path, options: argpar
                 _print(name, rows, connections, found)
 
 
-def take_turns(sides: Sequence[Side], connections: int, seconds: float, rounds: int) -> dict[str, Seen]:
+def take_turns(sides: Sequence[Side], connections: int, seconds: int, rounds: int) -> dict[str, Seen]:
     """Each side in turn, several rounds; the medians."""
     runs: dict[str, list[Seen]] = {side.name: [] for side in sides}
     for turn in range(rounds + 1):
@@ -95,7 +95,7 @@ def take_turns(sides: Sequence[Side], connections: int, seconds: float, rounds: 
                 side.address,
                 side.bodies,
                 connections=connections,
-                seconds=seconds if turn else min(1.0, seconds),  # the first one only warms up
+                seconds=seconds if turn else 1,  # the first one only warms up
                 pid=side.pid,
                 token=side.token,
             )
@@ -257,7 +257,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--models", nargs="+", default=list(models.NAMES), choices=models.NAMES)
     parser.add_argument("--connections", nargs="+", type=int, default=[1, 8, 32])
     parser.add_argument("--rows", nargs="+", type=int, default=[1, 100])
-    parser.add_argument("--seconds", type=float, default=4.0, help="of one run (default: %(default)s)")
+    parser.add_argument("--seconds", type=int, default=4, help="of one run (default: %(default)s)")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--work", help="a folder for models and the textbook's environment, kept")
     parser.add_argument("--memory", action="store_true")

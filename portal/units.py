@@ -18,6 +18,8 @@ def web(*, host: str, port: int, processes: int = 1, threads: int = 0) -> list[s
         *("--host", host, "--port", str(port), "--workers", str(processes)),
         # Plain WSGI in threads: no upgrade to WebSockets is ever answered.
         *("--blocking-threads", str(threads or web_threads()), "--no-ws"),
+        # One thread reads and writes for all: measured, an answer costs a quarter less processor time than with more.
+        *("--http", "1", "--runtime-mode", "st"),
         *("--workers-kill-timeout", "10"),
     ]
 
