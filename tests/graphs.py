@@ -151,3 +151,14 @@ def of_pipeline() -> bytes:
         converted = convert_sklearn(trained.without_gaps(), initial_types=inputs)
     found: bytes = converted.SerializeToString()
     return found
+
+
+def for_the_jail() -> dict[str, bytes]:
+    """Standard operators with bad numbers: such files are kept, and nothing but the jail opens them."""
+    return {
+        "tree_child_out_of_range": tree(nodes_truenodeids=[9, 0, 0]),
+        "tree_cycle": tree(nodes_truenodeids=[0, 0, 0]),
+        "tree_column_out_of_range": tree(nodes_featureids=[1 << 30, 0, 0]),
+        "tree_too_deep": chain(20_000),
+        "size_out_of_the_data": data([node("Cast", "X", "n", to=TensorProto.INT64), node("Expand", "X n")]),
+    }

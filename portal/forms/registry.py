@@ -103,7 +103,8 @@ class UploadForm(forms.Form):
     file = forms.FileField(
         label=lazy("Model file"),
         help_text=lazy(
-            "A fitted scikit-learn estimator or pipeline, saved by joblib, pickle or skops; or a model in ONNX."
+            "A fitted scikit-learn estimator or pipeline (joblib, pickle or skops), a model in ONNX, or a folder of"
+            " MLflow as zip or tar.gz."
         ),
     )
     requirements = forms.CharField(

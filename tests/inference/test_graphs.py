@@ -1,5 +1,7 @@
 """Uploads in ONNX, served by the jailed runner as estimators are."""
 
+import contextlib
+
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -179,3 +181,14 @@ def test_text_goes_in_as_text(opened):
     )
 
     assert answer.values.tolist() == [1.0, -1.0]
+
+
+@pytest.mark.parametrize("name", graphs.for_the_jail())
+def test_what_only_the_jail_may_open_is_borne_by_it(supervisor, make_spec, name):
+    spec = make_spec(graphs.for_the_jail()[name], form="onnx", columns=NUMBERS, classes=(0, 1))
+    huge = pa.table({"age": [1e9, 2.0], "income": [1e9, 3.0]})
+
+    with contextlib.suppress(ModelError):
+        supervisor.client.predict(spec, huge, 20)
+
+    assert supervisor.client.status()["ready"]
