@@ -103,7 +103,7 @@ def model_delete(request: HttpRequest, slug: str) -> HttpResponse:
             _("Only an owner or an administrator may delete a model."),
             code="not_owner",
         )
-    form = DeleteForm(request.POST or None, model=model)
+    form = DeleteForm(request.POST if request.method == "POST" else None, model=model)
     if request.method == "POST" and form.is_valid():
         verb, reason = endings.delete_model, form.cleaned_data["reason"]
         if attempt(request, form, Action.MODEL_DELETED, model, verb, model, reason=reason):
