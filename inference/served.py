@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Any
 
+from inference import golden
 from inference.validation import RowJudge
-from registry import gate, permissions
+from registry import permissions
 from registry.changes import Known
 from registry.models import ModelVersion, RegisteredModel, Release, User
 from registry.schema import Schema
@@ -36,10 +37,10 @@ def may_predict(actor: Any, model: RegisteredModel, known: Known) -> bool:
 
 
 def answering(model: RegisteredModel, environment: str, version_number: int | None, known: Known) -> Served:
-    """As `gate.answering_release`, asked once until something changes; a refusal is asked again."""
+    """As the gate says, asked once until something changes; a refusal is asked again."""
 
     def find() -> Served:
-        release = gate.answering_release(model, environment, version_number)
+        release = golden.gate_proven(model, environment, version_number)
         return Served(release, _judge_of(release.version))
 
     return known.recall(("answers", model.pk, environment, version_number), find)

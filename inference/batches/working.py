@@ -16,7 +16,7 @@ from django.db.models import F, Q, Sum
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from inference import engines, explanations, ports, runners
+from inference import engines, explanations, golden, ports, runners
 from inference.batches import files, finishing, leases, parts, scoring
 from inference.batches.answers import Answers
 from inference.csvfile import Reading
@@ -26,7 +26,7 @@ from inference.models.batches import BatchChunk, BatchJob
 from inference.runners import Answer, ModelError, Question, Reasons
 from inference.validation import RowWarning
 from registry import gate, permissions, storage
-from registry.errors import Refused
+from registry.errors import Refused, Unavailable
 
 logger = structlog.get_logger(__name__)
 
@@ -36,6 +36,8 @@ State = BatchJob.State
 TURN_SECONDS = 8.0
 #: A chunk that failed so often fails the job; one that lost its worker so often too.
 MAX_FAILURES, MAX_TRIES = 4, 20
+#: For the golden rows, where nobody asked them yet since the environment changed.
+ANSWER_SECONDS = 60.0
 MODEL_SERVICE_AWAY = "model_service_away"
 JAIL_MISSING = "jail_missing"
 
@@ -58,6 +60,9 @@ def work(job_id: int) -> bool:
 def _turn(job: BatchJob) -> bool:
     try:
         _require_gate(job)
+    except Unavailable as error:
+        _wait(job, f"{error} {error.fix}")
+        return False
     except Refused as refusal:
         finishing.fail(job, str(refusal))
         return False
@@ -84,6 +89,7 @@ def _require_gate(job: BatchJob) -> None:
     )
     if job.release is None or not gate.may_answer(job.version):
         gate.answering_release(job.model, job.environment, job.version.number)
+    golden.require_unmoved(job.version_id, ANSWER_SECONDS)
 
 
 def claim_next(job: BatchJob) -> BatchChunk | None:

@@ -19,9 +19,10 @@ from inference.compiled import Declined
 from inference.golden import fingerprints, sets
 from inference.models import GoldenSet, Replay, stored_form
 from inference.runners import Answer, ModelError
+from registry import gate
 from registry.actions.quarantine import quarantine
 from registry.errors import Refused, Unavailable
-from registry.models import ModelVersion, Release
+from registry.models import ModelVersion, RegisteredModel, Release
 
 logger = structlog.get_logger(__name__)
 
@@ -40,7 +41,7 @@ class AnswersMoved(Refused):
     default_code = "answers_moved"
 
 
-def require_unmoved(version_id: int) -> None:
+def require_unmoved(version_id: int, seconds: float = CLICK_SECONDS) -> None:
     """Refuse unless the version is known to give its golden answers here, or gives them now.
 
     A version without golden rows (it was checked before there were any) passes: there is nothing to hold it to yet.
@@ -49,7 +50,21 @@ def require_unmoved(version_id: int) -> None:
     version = ModelVersion.objects.select_related("model").get(pk=version_id)
     golden = GoldenSet.objects.filter(version=version).first()
     if golden is not None:
-        _require(version, known_or_replayed(golden, version, CLICK_SECONDS))
+        _require(version, known_or_replayed(golden, version, seconds))
+
+
+def gate_proven(model: RegisteredModel, environment: str, version_number: int | None = None) -> Release:
+    """The gate, and behind it a version that is proven to answer here as it did when it was approved.
+
+    The first call after the environment changed waits for the replay; where the answers moved, the version is
+    quarantined, and the gate's own refusal is what the caller hears.
+    """
+    release = gate.answering_release(model, environment, version_number)
+    try:
+        require_unmoved(release.version_id, TASK_SECONDS)
+    except AnswersMoved:
+        return gate.answering_release(model, environment, version_number)
+    return release
 
 
 def replay(version_id: int) -> None:

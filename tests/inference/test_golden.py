@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 from django.db import DatabaseError, transaction
 
-from inference import dispatch, golden, runners
+from inference import dispatch, golden, predictions, runners
 from inference.golden import fingerprints, replays, sets
 from inference.models import GoldenSet, Replay
 from inference.runners import Answer, ModelError, ModelUnavailable
@@ -318,6 +318,35 @@ def test_a_release_of_what_moved_is_refused(
         releases.release(version.model, version=version, reason="approved", actor=operator)
 
     assert not version.releases.exists()
+
+
+def test_nobody_is_answered_before_the_golden_rows_are(
+    service: Service, business: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The tick comes later than the first question after an upgrade."""
+    _first, second = served_twice()
+    upgrade(monkeypatch)
+    service.answer = moved_answer()
+    row = {"age": 40, "income": 1000.0, "city": "Pune"}
+
+    with pytest.raises(NothingServing, match="v2 is quarantined"):
+        predictions.predict(second.model, [row], actor=business, channel="page")
+
+    second.refresh_from_db()
+    assert second.state == "quarantined"
+    assert service.asked == [second.pk]  # for its golden rows, and for nobody's
+
+
+def test_the_first_question_proves_the_version_for_all_that_follow(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _first, second = served_twice()
+    upgrade(monkeypatch)
+
+    for _call in range(3):
+        assert golden.gate_proven(second.model, "production").version == second
+
+    assert service.asked == [second.pk]
 
 
 # --- before the click ---
