@@ -16,8 +16,7 @@ import structlog
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from inference import runners
-from inference.checks import rows as reference_rows
+from inference import runners, sampling
 from inference.runners import Answer, ModelError, Question, Reasons
 from inference.validation import RowWarning, trusted_table, validate_columns
 from registry import tables
@@ -141,7 +140,7 @@ def importance(reasons: Reasons) -> dict[str, float]:
 def _background(version_id: int, dataset_id: int) -> pa.Table:
     """A version's schema and data never change once it answers, so that this may be kept."""
     schema = ModelVersion.objects.only("schema").get(pk=version_id).schema_object
-    table = reference_rows.spread(tables.read_dataset(Dataset.objects.get(pk=dataset_id)), 2 * BACKGROUND)
+    table = sampling.spread(tables.read_dataset(Dataset.objects.get(pk=dataset_id)), 2 * BACKGROUND)
     checked = validate_columns(schema, table)
     return checked.table.filter(pa.array(checked.valid)).slice(0, BACKGROUND)
 

@@ -4,7 +4,7 @@ import pyarrow as pa
 import structlog
 from django.utils.translation import gettext as _
 
-from inference import dispatch, golden, runners
+from inference import dispatch, golden, runners, sampling
 from inference.checks import rows
 from inference.golden.replays import record_agreement
 from inference.models import GoldenSet
@@ -33,7 +33,7 @@ def rows_of(version: ModelVersion) -> tuple[pa.Table, str]:
     if version.expected:
         count = min(len(version.expected), golden.COUNT, reference.num_rows)
         return validate_columns(schema, reference.slice(0, count)).table, GoldenSet.Origin.TRAINING
-    return rows.spread(rows.valid(reference, schema), golden.COUNT), GoldenSet.Origin.HERE
+    return sampling.spread(rows.valid(reference, schema), golden.COUNT), GoldenSet.Origin.HERE
 
 
 def keep(version: ModelVersion, inputs: pa.Table, answer: Answer, origin: str) -> str:

@@ -12,7 +12,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from inference import runners
+from inference import runners, sampling
 from inference.checks import metrics, rows
 from inference.checks.outcome import Problem, known
 from inference.models import Comparison, Measurement
@@ -131,7 +131,7 @@ def answers_from(places: Array, answer: Answer) -> Answers:
 def rows_for(schema: Schema, dataset: Dataset, most: int = MOST_ROWS) -> tuple[pa.Table, Array]:
     """The rows of the dataset that would be answered, spread over all of it, and their places."""
     table = tables.read_dataset(dataset)
-    places = rows.places(table.num_rows, most)
+    places = sampling.places(table.num_rows, most)
     if len(places) < table.num_rows:
         table = table.take(pa.array(places))
     valid = validate_columns(schema, table).valid

@@ -2,22 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
 from inference.validation import validate_columns
 from registry.schema import Field, Schema
-
-
-def spread(table: pa.Table, count: int) -> pa.Table:
-    """At most `count` rows, evenly over the whole table: the first rows of a sorted file are all alike."""
-    return table if table.num_rows <= count else table.take(pa.array(places(table.num_rows, count)))
-
-
-def places(rows: int, count: int) -> npt.NDArray[np.int64]:
-    """Which rows these are: in order, each once."""
-    return np.arange(rows) if rows <= count else np.linspace(0, rows - 1, count).astype("int64")
 
 
 def made_up(schema: Schema) -> pa.Table:

@@ -12,7 +12,7 @@ import pyarrow as pa
 from django.conf import settings
 from django.utils.translation import gettext as _
 
-from inference import runners
+from inference import explanations, runners, sampling
 from inference.checks import fit, forms, frozen, gates, measuring, metrics, parity, rows, sameness, versions
 from inference.checks.outcome import Outcome, Problem, known
 from inference.compiled.boundaries import boundaries
@@ -26,6 +26,8 @@ from registry.schema import Schema
 SAMPLE = 100
 SINGLES = 40
 STEP_SECONDS = 60.0
+EXPLAINED = 50  # rows of the sample that are explained
+EXPLAIN_SECONDS = 15.0
 
 
 @dataclass
@@ -138,7 +140,7 @@ def check_schema(case: Case) -> Outcome:
         case.rows = rows.made_up(schema)
         return Outcome(_("The schema fits the model. There is no reference data to compare it with."), notes)
     notes += fit.compare_reference(reference, schema)
-    case.rows = rows.spread(rows.valid(reference, schema), SAMPLE)
+    case.rows = sampling.spread(rows.valid(reference, schema), SAMPLE)
     fits = _("The schema's %(count)d fields fit the model and the reference data.")
     return Outcome(" ".join([fits % {"count": len(schema.fields)}, *told]), notes)
 
@@ -326,6 +328,29 @@ def check_expected(case: Case) -> Outcome:
     return Outcome(_("All %(count)d rows get the expected answers.") % {"count": count})
 
 
+def check_explanation(case: Case) -> Outcome:
+    """Which fields its answers depend on, over the sample. A model without reasons answers all the same."""
+    answer, rows = known(case.answer), known(case.rows).slice(0, EXPLAINED)
+    outputs = explanations.explained_classes(case.schema, answer.classes, answer.indices, rows.num_rows)
+    inputs = validate_columns(case.schema, rows).table
+    question = explanations.ask_about(case.version, inputs, outputs, seconds=EXPLAIN_SECONDS)
+    try:
+        found = case.runner.explain(question, STEP_SECONDS)
+    except ModelError as error:
+        if not runners.is_alive():
+            raise
+        return Outcome(str(error), [error.code, error.detail], skipped=True)
+    shares = explanations.importance(found)
+    log = [f"{name}: {share:.4g}" for name, share in shares.items()]
+    strongest = ", ".join(list(shares)[:3])
+    return Outcome(
+        _("Its answers depend most on %(fields)s (%(rows)d rows explained).")
+        % {"fields": strongest, "rows": found.done},
+        [f"{found.method}, on the scale {found.scale}", *log],
+        figures={"scale": found.scale, "method": found.method, "importance": shares},
+    )
+
+
 def check_gates(case: Case) -> Outcome:
     version = case.version
     if not version.model.rules.gates:
@@ -397,6 +422,7 @@ STEPS: dict[str, Callable[[Case], Outcome]] = {
     "environment": check_environment,
     "latency": check_latency,
     "metrics": check_metrics,
+    "explanation": check_explanation,
     "gates": check_gates,
     "compiled": check_compiled,
     "golden": check_golden,

@@ -25,6 +25,9 @@ from registry import measures
 
 register = template.Library()
 
+#: Fields of a model that are shown as what its answers depend on.
+MOST_IMPORTANT = 10
+
 ICONS = settings.BASE_DIR / "static" / "vendor" / "tabler-icons"
 
 
@@ -408,6 +411,7 @@ _CHECKS = {
     "rows": lazy("It answers 100 reference rows"),
     "latency": lazy("It answers in time"),
     "metrics": lazy("Metrics measured again"),
+    "explanation": lazy("What its answers depend on"),
     "expected": lazy("It answers as its author expected"),
     "golden": lazy("Its golden rows are kept"),
     "compiled": lazy("It is compiled, and answers the same"),
@@ -459,6 +463,18 @@ def gates_shown(figures: Any) -> list[dict[str, Any]]:
     """The quality gates of a check, as they were judged last."""
     found = figures.get("against", {}).get(figures.get("shown", "")) if isinstance(figures, dict) else None
     return list(found or [])
+
+
+@register.filter
+def importance_shown(figures: Any) -> list[dict[str, Any]]:
+    """The fields on which a version's answers depend most: each one's share of all, and of the strongest."""
+    found = figures.get("importance", {}) if isinstance(figures, dict) else {}
+    total, strongest = sum(found.values()), max(found.values(), default=0)
+    return [
+        {"name": name, "share": percent(share / total), "strength": share / strongest}
+        for name, share in list(found.items())[:MOST_IMPORTANT]
+        if share
+    ]
 
 
 @register.filter

@@ -82,6 +82,10 @@ def test_it_passes_a_sound_version(author: User, modeld: Any) -> None:
     assert results["expected"].status == "skipped"
     assert all(each.detail for each in results.values())
     assert all(each.seconds is not None for each in results.values())
+    depends = results["explanation"].figures
+    assert (depends["method"], depends["scale"]) == ("linear", "margin")
+    assert set(depends["importance"]) == set(trained.INPUTS)
+    assert list(depends["importance"].values()) == sorted(depends["importance"].values(), reverse=True)
     assert version.measured_metrics["accuracy"] > 0.8
     assert set(version.measured_metrics) == {"accuracy", "f1", "auc", "log_loss"}
     assert version.environment["packages"]["scikit-learn"]
