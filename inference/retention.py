@@ -31,7 +31,8 @@ def _forget(model: RegisteredModel, days: int) -> int:
         ids = list(old.order_by("at").values_list("pk", flat=True)[:AT_ONCE])
         if not ids:
             break
-        Prediction.objects.filter(pk__in=ids).update(inputs={}, warnings=[], inputs_removed_at=now)
+        # Reasons and warnings quote the inputs.
+        Prediction.objects.filter(pk__in=ids).update(inputs={}, warnings=[], why=None, inputs_removed_at=now)
         count += len(ids)
     if count:
         logger.info("inputs_forgotten", model=model.slug, rows=count, days=days)

@@ -217,7 +217,8 @@ def test_the_api_erases_one(release: Release, business: User, owner: User) -> No
 def test_inputs_older_than_the_policy_says_are_emptied(release: Release, business: User) -> None:
     old, fresh = ask(release, business, 2)
     assert records.find(old)
-    Prediction.objects.filter(public_id=old).update(at=timezone.now() - timedelta(days=31))
+    why = {"reasons": [{"field": "city", "value": "Zuidoostbeemster", "contribution": 0.5}]}
+    Prediction.objects.filter(public_id=old).update(at=timezone.now() - timedelta(days=31), why=why)
     assert retention.forget_old_inputs() == 0  # the default keeps
     release.model.policy = {"input_days": 30}
     release.model.save()
@@ -226,6 +227,6 @@ def test_inputs_older_than_the_policy_says_are_emptied(release: Release, busines
     assert retention.forget_old_inputs() == 0
 
     emptied, kept = (Prediction.objects.get(public_id=each) for each in (old, fresh))
-    assert (emptied.inputs, emptied.warnings) == ({}, [])
+    assert (emptied.inputs, emptied.warnings, emptied.why) == ({}, [], None)
     assert emptied.label is not None and emptied.inputs_removed_at is not None
     assert kept.inputs and kept.inputs_removed_at is None
