@@ -23,6 +23,7 @@ MAX_MANIFEST = 256 << 10
 MAX_PAPERS = 4 << 20
 MAX_EVENTS = 20_000
 MAX_DEPTH = 20
+MAX_PLAIN = 1_000  # characters of a value without quotes, which may be a number
 MAX_EXAMPLE = 100
 MAX_REQUIREMENTS = 20_000
 LOADERS = ("mlflow.sklearn", "mlflow.onnx")
@@ -95,14 +96,19 @@ def _manifest(data: bytes) -> dict[str, Any]:
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
                 raise _bad(_("MLmodel uses anchors or tags"))
-            if count > MAX_EVENTS or depth > MAX_DEPTH:
+            if count > MAX_EVENTS or depth > MAX_DEPTH or _is_long_and_plain(event):
                 raise _bad(_("MLmodel is too complex"))
         found = yaml.safe_load(data)
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
         raise _bad(_("MLmodel cannot be read")) from None
     if not isinstance(found, dict):
         raise _bad(_("MLmodel cannot be read"))
     return found
+
+
+def _is_long_and_plain(event: yaml.Event) -> bool:
+    """YAML's numbers to the base 60 (`1:30:00`) take the square of their length to read."""
+    return isinstance(event, yaml.ScalarEvent) and event.implicit[0] and len(event.value) > MAX_PLAIN
 
 
 def _refuse_code(archive: archives.Archive, root: str, flavors: dict[Any, Any]) -> None:

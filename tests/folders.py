@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -101,6 +102,14 @@ def with_link(files: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
+def of_members(count: int) -> bytes:
+    """A zip that is all directory: so many members without a name or content."""
+    member = b"PK\1\2" + bytes(42)
+    directory = member * count
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, len(directory), 0, 0)
+    return directory + end
+
+
 def onnx_members() -> dict[str, bytes]:
     changes = {
         "loader": "mlflow.onnx",
@@ -141,6 +150,12 @@ def hostile() -> dict[str, bytes]:
         ),
         "mlflow_anchors": zipped({**good, "model/MLmodel": b"a: &a [1]\nb: *a\n" + text.encode()}),
         "mlflow_deep": zipped({**good, "model/MLmodel": b"a: " + b"[" * 5000 + b"]" * 5000}),
+        "mlflow_long_number": zipped(
+            {**good, "model/MLmodel": b"a: 1" + b":1" * 100_000 + b"\n" + text.encode()}
+        ),
+        "mlflow_huge_number": zipped(
+            {**good, "model/MLmodel": b"a: 1" + b":1" * 400 + b":1.5\n" + text.encode()}
+        ),
         "mlflow_nested": zipped(members(zipped(good))),
         "mlflow_two": zipped({**good, "other/MLmodel": manifest()}),
         "zip_slip": zipped({**good, "model/../../evil": b"x"}),
@@ -149,6 +164,7 @@ def hostile() -> dict[str, bytes]:
         "zip_same_name": zipped({**good, "model/MLMODEL": b"x"}),
         "zip_control": zipped({**good, "model/a\nb": b"x"}),
         "zip_bomb": zipped({**good, "model/zeros": bytes(64 << 20)}),
+        "zip_of_many": of_members(100_000),
         "zip_cut": zipped(good)[:-200],
         "tar_slip": tarred({**good, "model/../../evil": b"x"}),
         "tar_absolute": tarred({**good, "/etc/evil": b"x"}),

@@ -2,10 +2,11 @@
 
 import io
 import tarfile
+import zipfile
 
 import pytest
 
-from registry import artifacts, inspection, onnx_gate
+from registry import archives, artifacts, inspection, onnx_gate
 from registry.actions import catalog
 from registry.errors import Refused
 from registry.models import AuditEvent, ModelVersion
@@ -94,3 +95,13 @@ def test_another_format_than_mlflow_is_refused_with_both_names():
         inspection.inspect(io.BytesIO(folders.zipped(folders.members())), declared_format="joblib")
 
     assert "mlflow" in str(refusal.value) and "joblib" in str(refusal.value)
+
+
+def test_a_list_of_members_that_is_too_long_is_never_read(monkeypatch):
+    read = []
+    monkeypatch.setattr(zipfile, "ZipInfo", lambda *given: read.append(given))
+
+    with pytest.raises(Refused, match="too many members"):
+        archives.open_zip(io.BytesIO(folders.of_members(100_000)))
+
+    assert not read
