@@ -24,7 +24,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from inference import ports, segments
-from inference.models import Erasure, LogSegment, Prediction
+from inference.models import Call, Erasure, LogSegment, Prediction
 from inference.ports import CallBatch, Label
 from inference.validation import trusted_table
 from registry.errors import Unavailable
@@ -35,6 +35,8 @@ logger = structlog.get_logger(__name__)
 
 KEEP_FINISHED = timedelta(days=7)
 INSERT_ROWS = 500
+#: Answers and refusals that count as service figures of the model; other refusals say nothing about it.
+SERVICE = frozenset({200, 422, 503, 504})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +69,7 @@ class LoggedCall:
 
     request_id: str
     at: datetime
-    model_id: int
+    model_id: int | None
     version_id: int | None
     release_id: int | None
     release_number: int | None
@@ -78,7 +80,8 @@ class LoggedCall:
     key_id: int | None
     key_name: str
     status: int
-    latency_ms: float
+    code: str = ""
+    latency_ms: float | None
     asked: int
     rows: Sequence[LoggedRow] = field(default=())
 
@@ -97,6 +100,7 @@ class LoggedCall:
             "key": self.key_id,
             "key_name": self.key_name,
             "status": self.status,
+            **({"code": self.code} if self.code else {}),
             "ms": self.latency_ms,
             "asked": self.asked,
             "rows": [row.to_json() for row in self.rows],
@@ -231,7 +235,9 @@ def _store(name: str, start: int, frames: segments.Frames) -> bool:
         _drop_known_rows(calls)
         rows = [_prediction(call, row) for call in calls for row in call["rows"]]
         Prediction.objects.bulk_create(rows, batch_size=INSERT_ROWS, ignore_conflicts=True)
-        for batch in _batches(f"log:{name}:{start}", calls):
+        Call.objects.bulk_create([_call(call) for call in calls], batch_size=INSERT_ROWS)
+        about_models = [call for call in calls if _is_about_its_model(call)]
+        for batch in _batches(f"log:{name}:{start}", about_models):
             ports.publish(batch)
     return True
 
@@ -280,6 +286,29 @@ def _drop_known_rows(calls: list[dict[str, Any]]) -> None:
                 seen.add(row["id"])
                 fresh.append(row)
         call["rows"] = fresh
+
+
+def _is_about_its_model(call: Mapping[str, Any]) -> bool:
+    return call["status"] in SERVICE and call.get("code") != "unknown_environment"
+
+
+def _call(call: Mapping[str, Any]) -> Call:
+    return Call(
+        at=call["at"],
+        request_id=call["request_id"],
+        model_id=call["model"],
+        version_id=call["version"],
+        environment=call["environment"],
+        channel=call["channel"],
+        user_id=call["user"],
+        user_name=call["user_name"],
+        key_id=call["key"],
+        key_name=call["key_name"],
+        status=call["status"],
+        code=call.get("code", ""),
+        rows=call["asked"],
+        latency_ms=call["ms"],
+    )
 
 
 def _prediction(call: Mapping[str, Any], row: Mapping[str, Any]) -> Prediction:

@@ -24,9 +24,6 @@ from registry.errors import FieldError, Forbidden, Invalid, Refused, Unavailable
 from registry.models import PRODUCTION, ApiKey, RegisteredModel, Release
 from registry.schema import Schema, Target
 
-#: Refusals that count as service figures of the model; the others say nothing about it.
-COUNTED = frozenset({422, 503, 504})
-
 
 @dataclass(frozen=True, kw_only=True)
 class PredictedRow:
@@ -94,7 +91,7 @@ class _Call:
     def milliseconds(self) -> float:
         return round((time.perf_counter() - self.started) * 1000, 3)
 
-    def record(self, status: int, rows: Sequence[LoggedRow] = ()) -> float:
+    def record(self, status: int, rows: Sequence[LoggedRow] = (), code: str = "") -> float:
         latency = self.milliseconds
         call = LoggedCall(
             request_id=self.request_id,
@@ -110,6 +107,7 @@ class _Call:
             key_id=self.key.pk if self.key else None,
             key_name=str(self.key) if self.key else "",
             status=status,
+            code=code,
             latency_ms=latency,
             asked=self.asked,
             rows=rows,
@@ -142,8 +140,6 @@ def predict(
     `known`: what the process knows, for who has asked it already.
     """
     known = known or changes.known()
-    if not served.may_predict(actor, model, known):
-        raise Forbidden(_("You may not predict with “%(model)s”.") % {"model": model})
     call = _Call(
         model=model,
         environment=environment,
@@ -154,12 +150,18 @@ def predict(
         asked=len(rows),
     )
     try:
+        _require_may(actor, model, known)
         return _answer(call, rows, version_number, as_text, ids, explain, known)
     except Refused as error:
-        if error.status in COUNTED and error.code not in ("unknown_environment", "log_unavailable"):
-            with suppress(Unavailable):  # the call is refused as it is; only its count is lost
-                call.record(error.status)
+        if error.code != "log_unavailable":
+            with suppress(Unavailable):  # the call is refused as it is; only its line is lost
+                call.record(error.status, code=error.code)
         raise
+
+
+def _require_may(actor: Any, model: RegisteredModel, known: Known) -> None:
+    if not served.may_predict(actor, model, known):
+        raise Forbidden(_("You may not predict with “%(model)s”.") % {"model": model})
 
 
 def _answer(

@@ -77,6 +77,7 @@ NAVIGATION: list[tuple[str | Promise, list[Item]]] = [
         [
             Item(_("API keys"), "key", "key-list"),
             Item(_("API docs"), "api", "api-docs"),
+            Item(_("Request log"), "history", "request-log"),
         ],
     ),
     (
@@ -105,6 +106,7 @@ _PARTS_OF = {
     "drift": "drift-fleet",
     "incident": "alert-list",
     "roll-back": "release-index",
+    "usage": "request-log",
     "person": "people",
     "person-invite": "people",
     "person-link": "people",

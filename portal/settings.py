@@ -338,6 +338,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "SCHEMA_PATH_PREFIX": "/api/v1",
     "ENUM_NAME_OVERRIDES": {
+        "DatasetRole": "registry.models.Dataset.Kind",
         "VersionState": "registry.models.ModelVersion.State",
         "RequestState": "registry.models.ReleaseRequest.State",
         "BatchState": "inference.models.BatchJob.State",

@@ -18,6 +18,7 @@ PARTS = (
     "inference.log.ingest",
     "inference.erasing.clean_segments",
     "inference.retention.forget_old_inputs",
+    "inference.calls.forget_old",
     "inference.checks.requeue_stuck",
     "inference.checks.requeue_unfrozen",
     "inference.golden.sweep",

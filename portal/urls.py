@@ -11,6 +11,7 @@ from portal.views import (
     api,
     audit,
     batches,
+    calls,
     health,
     home,
     incidents,
@@ -99,6 +100,12 @@ notice_urls = [
     path("notices/<int:pk>/", notices.notice_open, name="notice-open"),
 ]
 
+call_urls = [
+    path("requests-log/", calls.request_log, name="request-log"),
+    path("usage/", calls.usage_page, name="usage"),
+    path("usage/usage.csv", calls.usage_csv, name="usage-csv"),
+]
+
 people_urls = [
     path("keys/", accounts.key_list, name="key-list"),
     path("keys/new/", accounts.key_create, name="key-create"),
@@ -169,6 +176,7 @@ urlpatterns = [
     *monitoring_urls,
     *audit_urls,
     *notice_urls,
+    *call_urls,
     *people_urls,
     *closed_urls,
     path("accounts/", include("allauth.account.urls")),

@@ -182,8 +182,12 @@ class BatchRowsSerializer(serializers.Serializer):
 class BatchSerializer(serializers.ModelSerializer):
     id = serializers.CharField(source="public_id")
     model: serializers.Field = serializers.SlugRelatedField(slug_field="slug", read_only=True)
-    version: serializers.Field = serializers.SlugRelatedField(slug_field="number", read_only=True)
-    release: serializers.Field = serializers.SlugRelatedField(slug_field="number", read_only=True)
+    version: serializers.Field = serializers.SlugRelatedField(
+        slug_field="number", read_only=True, allow_null=True
+    )
+    release: serializers.Field = serializers.SlugRelatedField(
+        slug_field="number", read_only=True, allow_null=True
+    )
     rows = BatchRowsSerializer(source="*")
     problems = serializers.SerializerMethodField(help_text="By cause, worst first")
     summary = serializers.SerializerMethodField(
@@ -196,7 +200,9 @@ class BatchSerializer(serializers.ModelSerializer):
     expires = serializers.DateTimeField(source="expires_at", allow_null=True)
     eta_seconds = serializers.IntegerField(allow_null=True)
     percent = serializers.IntegerField()
-    created_by: serializers.Field = serializers.SlugRelatedField(slug_field="email", read_only=True)
+    created_by: serializers.Field = serializers.SlugRelatedField(
+        slug_field="email", read_only=True, allow_null=True
+    )
 
     class Meta:
         model = BatchJob

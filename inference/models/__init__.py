@@ -1,6 +1,7 @@
 """The list of what running models leaves behind."""
 
 from inference.models.batches import BatchChunk, BatchJob
+from inference.models.calls import Call
 from inference.models.checks import CheckAttempts
 from inference.models.forms import VersionForm, stored_form
 from inference.models.golden import GoldenSet, Replay
@@ -11,6 +12,7 @@ from inference.models.predictions import Erasure, Feedback, LogSegment, Predicti
 __all__ = [
     "BatchChunk",
     "BatchJob",
+    "Call",
     "CheckAttempts",
     "Comparison",
     "Erasure",

@@ -20,7 +20,7 @@ from registry.audit import Action
 
 
 def _email() -> serializers.Field:
-    return serializers.SlugRelatedField(slug_field="email", read_only=True)
+    return serializers.SlugRelatedField(slug_field="email", read_only=True, allow_null=True)
 
 
 class HistorySerializer(serializers.Serializer):
@@ -32,7 +32,9 @@ class HistorySerializer(serializers.Serializer):
 class IncidentSerializer(serializers.ModelSerializer):
     id = serializers.CharField(source="public_id")
     model: serializers.Field = serializers.SlugRelatedField(slug_field="slug", read_only=True)
-    version: serializers.Field = serializers.SlugRelatedField(slug_field="number", read_only=True)
+    version: serializers.Field = serializers.SlugRelatedField(
+        slug_field="number", read_only=True, allow_null=True
+    )
     state = serializers.ChoiceField(Incident.State.choices)
     history = HistorySerializer(many=True, help_text="What was found, oldest first")
     acknowledged_by: serializers.Field = _email()

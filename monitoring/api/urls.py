@@ -2,9 +2,10 @@
 
 from django.urls import path
 
-from monitoring.api import incidents, views
+from monitoring.api import incidents, usage, views
 
 urlpatterns = [
+    path("usage/", usage.Usage.as_view(), name="usage"),
     path("incidents/", incidents.IncidentList.as_view(), name="incident-list"),
     path("incidents/<slug:incident_id>/", incidents.IncidentDetail.as_view(), name="incident-detail"),
     path(

@@ -2,6 +2,7 @@
 
 import base64
 import binascii
+import re
 from datetime import timedelta
 
 from django.core.cache import cache
@@ -12,11 +13,13 @@ from rest_framework import authentication, permissions
 from rest_framework.exceptions import AuthenticationFailed
 from rest_framework.request import Request
 
+from inference import calls
 from registry import audit
 from registry.audit import Action
 from registry.errors import Forbidden
 from registry.models import ApiKey, User
 
+_MODEL = re.compile(r"/api/v1/models/([a-z0-9-]+)/")
 USED_EVERY = timedelta(minutes=1)
 
 
@@ -34,7 +37,7 @@ class KeyAuthentication(authentication.BaseAuthentication):
         if key is None:
             raise AuthenticationFailed(_("This key is not known."), code="unknown_key")
         audit.extend_context(key_prefix=key.prefix)
-        _require_usable(key)
+        _require_usable(key, request)
         note_use(key)
         return key.user, key
 
@@ -67,7 +70,7 @@ def _secret_in(header: str) -> str | None:
     return decoded.partition(":")[2]
 
 
-def _require_usable(key: ApiKey) -> None:
+def _require_usable(key: ApiKey, request: Request) -> None:
     state = key.state if key.user.is_active else "inactive"
     if state == "active":
         return
@@ -77,7 +80,20 @@ def _require_usable(key: ApiKey) -> None:
         "inactive": _("The owner of this key has no open account."),
     }
     _record_use_of_ended_key(key, state, words[state])
+    calls.record_refused(
+        actor=key.user,
+        key=key,
+        slug=_model_in(request.path),
+        status=401,
+        code=f"key_{state}",
+        request_id=audit.current_context().request_id,
+    )
     raise AuthenticationFailed(words[state], code=f"key_{state}")
+
+
+def _model_in(path: str) -> str:
+    found = _MODEL.match(path)
+    return found[1] if found else ""
 
 
 def _record_use_of_ended_key(key: ApiKey, state: str, message: str) -> None:

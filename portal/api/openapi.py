@@ -1,5 +1,6 @@
 """What the OpenAPI document says beyond the views: how one signs in, and what every error looks like."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
@@ -81,9 +82,7 @@ def with_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
     result.setdefault("components", {}).setdefault("schemas", {})[PROBLEM] = _PROBLEM_SCHEMA
     for path, operations in result["paths"].items():
         for method, operation in operations.items():
-            wanted = _ALWAYS if method == "get" else {**_ALWAYS, **_WITH_BODY}
-            if path.endswith("/predict/"):
-                wanted = {**wanted, "503": "Nothing may answer here now", "504": "The model took too long"}
+            wanted = _failures(path, method, operation)
             operation["summary"] = operation["description"].partition(". ")[0].splitlines()[0].rstrip(".")
             operation["tags"] = [_subject_of(path)]
             for status, words in wanted.items():
@@ -91,6 +90,18 @@ def with_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
             if method == "post" and not path.endswith(("/predict/", "/check-file/", "/evaluate/")):
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     return result
+
+
+def _failures(path: str, method: str, operation: Mapping[str, Any]) -> dict[str, str]:
+    """How a call may fail, by status."""
+    wanted = {**_ALWAYS} if method == "get" else {**_ALWAYS, **_WITH_BODY}
+    if any(each["in"] == "query" for each in operation.get("parameters", ())):
+        wanted["422"] = _WITH_BODY["422"]
+    if path.startswith("/api/v1/batches/{batch}/"):
+        wanted |= {"409": _WITH_BODY["409"], "410": "Its time is over, and its rows are deleted"}
+    if path.endswith("/predict/"):
+        wanted |= {"503": "Nothing may answer here now", "504": "The model took too long"}
+    return wanted
 
 
 def _subject_of(path: str) -> str:
@@ -110,6 +121,7 @@ _SUBJECTS = {
     "compare": "versions",
     "check-file": "batches",
     "environments": "models",
+    "usage": "usage",
 }
 
 _IDEMPOTENCY_KEY = {

@@ -24,7 +24,13 @@ from registry.models import (
 
 
 def email() -> serializers.SlugRelatedField:
-    return serializers.SlugRelatedField(slug_field="email", read_only=True)
+    """Somebody's address; null when they are gone or nobody has done it yet."""
+    return serializers.SlugRelatedField(slug_field="email", read_only=True, allow_null=True)
+
+
+def maybe(slug_field: str) -> serializers.SlugRelatedField:
+    """The name of another thing, or null where there is none."""
+    return serializers.SlugRelatedField(slug_field=slug_field, read_only=True, allow_null=True)
 
 
 class EnvironmentSerializer(serializers.ModelSerializer):
@@ -113,8 +119,8 @@ class DatasetUseSerializer(serializers.Serializer):
 
 class DatasetDetailSerializer(DatasetSerializer):
     used_by = DatasetUseSerializer(source="uses", many=True)
-    replaces: serializers.Field = serializers.SlugRelatedField(slug_field="public_id", read_only=True)
-    replaced_by: serializers.Field = serializers.SlugRelatedField(slug_field="public_id", read_only=True)
+    replaces: serializers.Field = maybe("public_id")
+    replaced_by: serializers.Field = maybe("public_id")
 
     class Meta(DatasetSerializer.Meta):
         fields = [*DatasetSerializer.Meta.fields, "used_by", "replaces", "replaced_by"]
@@ -157,8 +163,8 @@ class VersionSerializer(serializers.ModelSerializer):
     environment = serializers.DictField()
     globals = serializers.DictField()
     metrics = MetricsSerializer(source="*")
-    reference: serializers.Field = serializers.SlugRelatedField(slug_field="public_id", read_only=True)
-    evaluation: serializers.Field = serializers.SlugRelatedField(slug_field="public_id", read_only=True)
+    reference: serializers.Field = maybe("public_id")
+    evaluation: serializers.Field = maybe("public_id")
     admission = serializers.SerializerMethodField()
     checks = CheckSerializer(many=True)
     uploaded_by: serializers.Field = email()
@@ -258,8 +264,8 @@ class ReleaseSerializer(serializers.ModelSerializer):
     model: serializers.Field = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     environment: serializers.Field = serializers.SlugRelatedField(slug_field="slug", read_only=True)
     version: serializers.Field = serializers.SlugRelatedField(slug_field="number", read_only=True)
-    request: serializers.Field = serializers.SlugRelatedField(slug_field="public_id", read_only=True)
-    restores: serializers.Field = serializers.SlugRelatedField(slug_field="number", read_only=True)
+    request: serializers.Field = maybe("public_id")
+    restores: serializers.Field = maybe("number")
     since = serializers.DateTimeField(source="created_at")
     until = serializers.DateTimeField(allow_null=True)
     approved_by = serializers.ListField(child=serializers.EmailField())

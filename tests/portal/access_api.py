@@ -52,6 +52,7 @@ API_TABLE: dict[tuple[str, str], str] = {
     ("api:rollback", "POST"): "401 403 403 403 403 422 403 403 403",
     ("api:unfreeze", "POST"): "401 403 403 403 403 422 403 403 403",
     ("api:served-at", "GET"): "401 403 422 422 422 422 422 422 422",
+    ("api:usage", "GET"): "401 403 200 200 200 200 200 200 200",
     ("api:audit-list", "GET"): "401 403 403 403 403 403 200 403 200",
     ("api:audit-verify", "GET"): "401 403 403 403 403 403 200 403 200",
     ("api:audit-export", "GET"): "401 403 403 403 403 403 200 403 200",

@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inference import comparing, erasing, explanations, feedback, predictions, records
+from inference import calls, comparing, erasing, explanations, feedback, predictions, records
 from inference.api import refusals
 from inference.api.rendering import AnswerRenderer
 from inference.api.serializers import (
@@ -39,12 +39,15 @@ class Predict(Endpoint):
     is_throttled = False
     renderer_classes = [AnswerRenderer]
     serializer_class = AnswerSerializer
+    _is_asked = False
+    _refused_as = ""
 
     @extend_schema(request=PredictBody, responses=AnswerSerializer)
     def post(self, request: Request, slug: str) -> Response:
         """Answer one row or many, all or nothing, with the version that serves. Each answer has a record."""
         model = self.get_model()
         body = self.read(PredictBody)
+        self._is_asked = True
         answer = predictions.predict(
             model,
             body["rows"] if "rows" in body else [body["inputs"]],
@@ -57,6 +60,31 @@ class Predict(Endpoint):
             explain=body["explain"],
         )
         return Response(answer.to_json())
+
+    def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
+        """Whoever is known and was refused before the verb was asked has a line in the request log too."""
+        final = super().finalize_response(request, response, *args, **kwargs)
+        actor = getattr(request, "user", None)
+        if (
+            request.method == "POST"
+            and final.status_code >= 400
+            and not self._is_asked
+            and actor
+            and actor.pk
+        ):
+            calls.record_refused(
+                actor=actor,
+                key=key_of(request),
+                slug=self.kwargs["slug"],
+                status=final.status_code,
+                code=self._refused_as,
+                request_id=audit.current_context().request_id,
+            )
+        return final
+
+    def handle_exception(self, exc: Exception) -> Response:
+        self._refused_as = refusals.code_of(exc)
+        return super().handle_exception(exc)
 
     def is_worth_recording(self, error: Refused) -> bool:
         model = self.subject if isinstance(self.subject, RegisteredModel) else None
