@@ -14,9 +14,10 @@ from inference.batches import files
 from inference.dispatch import enqueue
 from inference.models.batches import BatchChunk, BatchJob
 from registry import artifacts, audit, gate, permissions, storage
+from registry import as_of as times
 from registry.artifacts import Readable, Received
 from registry.audit import Action
-from registry.errors import FieldError, Forbidden, Invalid, Refused
+from registry.errors import FieldError, Invalid, Refused
 from registry.models import PRODUCTION, RegisteredModel, Role
 
 State = BatchJob.State
@@ -49,7 +50,7 @@ def start_batch(
     """
     _require_predict(actor, model)
     chosen = read_options(options or {})
-    _refuse_as_of(as_of)
+    times.require_allowed(as_of)
     release = gate.answering_release(model, environment, version)
     with artifacts.receive(file, settings.MODELGATE_MAX_BATCH) as received:
         _refuse_by_first_bytes(received)
@@ -88,15 +89,6 @@ def _record_start(job: BatchJob, actor: Any) -> None:
 def _refuse_by_first_bytes(received: Received) -> None:
     with received.path.open("rb") as file:
         csvfile.refuse_early(file.read(4096))
-
-
-def _refuse_as_of(as_of: datetime | None) -> None:
-    if as_of is None:
-        return
-    if not settings.MODELGATE_ALLOW_AS_OF:
-        raise Forbidden(_("Only the demo may set a time back."), code="as_of_not_allowed")
-    if as_of > timezone.now():
-        raise Invalid(_("“As of” lies in the future."), code="as_of_in_future")
 
 
 def safe_name(filename: str) -> str:

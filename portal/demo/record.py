@@ -5,7 +5,7 @@ Every function looks first at what is there: the demo may have been stopped anyw
 
 import io
 import tempfile
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pandas as pd
@@ -115,38 +115,43 @@ def wait_for_checks(version: ModelVersion, seconds: float) -> None:
 # --- from the request to the release ---
 
 
-def govern(paper: Paper, release: story.Release, as_of: datetime) -> None:
-    """Asked by the author, decided by others, released by the operator; or left where the story leaves it."""
-    version = _version_of(model_of(paper), release)
+def govern(told: story.Story, release: story.Release, *, now: datetime) -> None:
+    """Asked by the author, decided by others, released by the operator, each in its time; or left where it is."""
+    version = _version_of(model_of(told.paper), release)
     if version is None or version.releases.exists():
         return
-    request = _request(version, release)
+    asked = told.asked(release)
+    request = _request(version, release, now - asked if asked else None)
     if release.is_left_waiting:
         return
-    _decide(request, release)
+    _decide(request, release, now - told.decided(release))
     if not release.is_rejected:
         releases.release(
-            version.model, version=version, reason=release.release, as_of=as_of, actor=people.OPERATOR.user
+            version.model,
+            version=version,
+            reason=release.release,
+            as_of=now - told.age(release),
+            actor=people.OPERATOR.user,
         )
 
 
-def _request(version: ModelVersion, release: story.Release) -> ReleaseRequest:
+def _request(version: ModelVersion, release: story.Release, at: datetime | None) -> ReleaseRequest:
     place = Environment.objects.get(slug=PRODUCTION)
     last = ReleaseRequest.objects.filter(version=version, environment=place).order_by("-pk").first()
     if last is not None and last.state not in (ReleaseRequest.State.STALE, ReleaseRequest.State.EXPIRED):
         return last
-    return approvals.ask(version, environment=PRODUCTION, reason=release.ask, actor=people.AUTHOR.user)
+    return approvals.ask(
+        version, environment=PRODUCTION, reason=release.ask, as_of=at, actor=people.AUTHOR.user
+    )
 
 
-def _decide(request: ReleaseRequest, release: story.Release) -> None:
-    for person in (people.APPROVER, people.SECOND_APPROVER):
+def _decide(request: ReleaseRequest, release: story.Release, at: datetime) -> None:
+    for hours, person in enumerate((people.APPROVER, people.SECOND_APPROVER)):
         request.refresh_from_db()
         if request.state != ReleaseRequest.State.WAITING:
             return
         user = person.user
         if request.decisions.filter(decided_by=user).exists():
             continue
-        if release.is_rejected:
-            approvals.reject(request, comment=release.comment, actor=user)
-        else:
-            approvals.approve(request, comment=release.comment, actor=user)
+        verb = approvals.reject if release.is_rejected else approvals.approve
+        verb(request, comment=release.comment, as_of=at + timedelta(hours=hours), actor=user)

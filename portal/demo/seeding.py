@@ -87,7 +87,7 @@ class Seeding:
                 )
                 version = record.upload(each.paper, release)
                 record.wait_for_checks(version, self.seconds)
-                record.govern(each.paper, release, as_of=self.now - each.age(release))
+                record.govern(each, release, now=self.now)
 
     def _start_files(self, version: int) -> None:
         """What came in while this version answered."""

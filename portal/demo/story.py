@@ -19,6 +19,8 @@ LATEST = timedelta(hours=12)
 #: How many outcomes are known of the latest file, of the one before, and of all older ones: labels come late.
 KNOWN_OUTCOMES = (0.35, 0.70, 0.92)
 OUTCOME_DELAY = timedelta(days=20)
+#: How long before a version is released somebody asks for it, and somebody else has decided.
+ASKED_BEFORE, DECIDED_BEFORE = timedelta(days=3), timedelta(days=1)
 #: Single questions of each model, and how many of them were answered by life meanwhile.
 QUESTIONS, ANSWERED = 24, 15
 
@@ -32,7 +34,7 @@ class Release:
     ask: str
     comment: str = ""
     release: str = ""
-    begins: float = 0  # how long ago, as a share of the model's story
+    begins: float = 0  # how long ago it was (or would have been) released, as a share of the model's story
     is_rejected: bool = False
 
     @property
@@ -51,6 +53,13 @@ class Story:
     def age(self, release: Release) -> timedelta:
         """How long ago this version was released: after what came in before it was looked at."""
         return MONTH * self.months * release.begins - 2 * LATEST
+
+    def asked(self, release: Release) -> timedelta | None:
+        """How long ago somebody asked that it may answer; None: just now."""
+        return None if release.is_left_waiting else self.age(release) + ASKED_BEFORE
+
+    def decided(self, release: Release) -> timedelta:
+        return self.age(release) + DECIDED_BEFORE
 
 
 @dataclass(frozen=True)
@@ -111,6 +120,7 @@ DIABETES = Story(
             notes="Is there more in the data than straight lines?",
             ask="A forest instead of straight lines.",
             comment="No better than version 1 (50.3 against 50.2 points) and harder to explain.",
+            begins=0.5,
             is_rejected=True,
         ),
     ),

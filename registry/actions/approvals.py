@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
+from registry import as_of as times
 from registry import audit, gate, permissions, ports, signals
 from registry.actions._words import reason_from
 from registry.audit import Action
@@ -30,14 +31,21 @@ Verdict = Decision.Verdict
 
 
 def ask(
-    version: ModelVersion, *, environment: str = "production", reason: str, mode: str = "full", actor: Any
+    version: ModelVersion,
+    *,
+    environment: str = "production",
+    reason: str,
+    mode: str = "full",
+    as_of: datetime | None = None,
+    actor: Any,
 ) -> ReleaseRequest:
     """Ask that a checked version may be released to an environment. Only authors; one waiting request at a time.
 
     Refused (409) unless every quality gate of the model's policy is passed against what serves there now.
+    `as_of` sets its time back, for the demo only; the time to decide in runs from now all the same.
     """
     try:
-        return _ask(version, environment=environment, reason=reason, mode=mode, actor=actor)
+        return _ask(version, environment=environment, reason=reason, mode=mode, as_of=as_of, actor=actor)
     except Refused as error:
         if error.code == "gates_pending":  # outside of what the refusal has undone
             ports.gates.start(version.model_id)
@@ -45,7 +53,9 @@ def ask(
 
 
 @transaction.atomic
-def _ask(version: ModelVersion, *, environment: str, reason: str, mode: str, actor: Any) -> ReleaseRequest:
+def _ask(
+    version: ModelVersion, *, environment: str, reason: str, mode: str, as_of: datetime | None, actor: Any
+) -> ReleaseRequest:
     permissions.require_role(permissions.can_request(actor, version), Role.AUTHOR)
     words = reason_from(reason)
     place = gate.environment_named(environment)
@@ -66,6 +76,7 @@ def _ask(version: ModelVersion, *, environment: str, reason: str, mode: str, act
         bound=binding(version, environment),
         gates=_passed_gates(version, environment),
         requested_by=actor,
+        requested_at=times.instant(as_of, after=None, message=""),
         expires_at=timezone.now() + timedelta(days=version.model.rules.days),
     )
     try:
@@ -85,6 +96,7 @@ def _ask(version: ModelVersion, *, environment: str, reason: str, mode: str, act
         after=request.bound,
         environment=environment,
         gates=request.gates,
+        **times.told(as_of),
     )
     transaction.on_commit(partial(signals.request_made.send, sender=ReleaseRequest, request_id=request.pk))
     return request
@@ -111,14 +123,19 @@ def _passed_gates(version: ModelVersion, environment: str) -> list[dict[str, Any
     return found
 
 
-def approve(request: ReleaseRequest, *, comment: str = "", actor: Any) -> ReleaseRequest:
+def approve(
+    request: ReleaseRequest, *, comment: str = "", as_of: datetime | None = None, actor: Any
+) -> ReleaseRequest:
     """One approver's yes. The last one needed turns the request approved; releasing stays an operator's act."""
-    return _decide(request, Verdict.APPROVED, reason_from(comment, field="comment", required=False), actor)
+    words = reason_from(comment, field="comment", required=False)
+    return _decide(request, Verdict.APPROVED, words, actor, as_of)
 
 
-def reject(request: ReleaseRequest, *, comment: str, actor: Any) -> ReleaseRequest:
+def reject(
+    request: ReleaseRequest, *, comment: str, as_of: datetime | None = None, actor: Any
+) -> ReleaseRequest:
     """No, and why: the comment is required."""
-    return _decide(request, Verdict.REJECTED, reason_from(comment, field="comment"), actor)
+    return _decide(request, Verdict.REJECTED, reason_from(comment, field="comment"), actor, as_of)
 
 
 def ask_changes(request: ReleaseRequest, *, comment: str, actor: Any) -> ReleaseRequest:
@@ -147,31 +164,37 @@ _OUTCOME = {
 }
 
 
-def _decide(request: ReleaseRequest, verdict: Verdict, comment: str, actor: Any) -> ReleaseRequest:
+def _decide(
+    request: ReleaseRequest, verdict: Verdict, comment: str, actor: Any, as_of: datetime | None = None
+) -> ReleaseRequest:
     _require_decider(actor, request)
     if verdict == Verdict.APPROVED and request.state == State.WAITING:
         ports.replay.require_unmoved(request.version_id)
     # Committed on its own: the refusal that follows must not undo that the request became stale.
     settle(request)
-    return _record_decision(request, verdict, comment, actor)
+    return _record_decision(request, verdict, comment, actor, as_of)
 
 
 @transaction.atomic
-def _record_decision(request: ReleaseRequest, verdict: Verdict, comment: str, actor: Any) -> ReleaseRequest:
+def _record_decision(
+    request: ReleaseRequest, verdict: Verdict, comment: str, actor: Any, as_of: datetime | None
+) -> ReleaseRequest:
     # The row lock (and on SQLite the write transaction) puts two approvers in a line.
     locked = ReleaseRequest.objects.select_for_update().get(pk=request.pk)
     if locked.state != State.WAITING:
         raise _decided_already(locked)
+    early = _("A decision cannot be older than what it is about.")
+    at = times.instant(as_of, after=locked.requested_at, message=early)
     try:
         with transaction.atomic():
             decision = Decision.objects.create(
-                request=locked, verdict=verdict, comment=comment, decided_by=actor
+                request=locked, verdict=verdict, comment=comment, decided_by=actor, decided_at=at
             )
     except IntegrityError as exc:
         raise Refused(_("You have decided on this request before."), code="decided_before") from exc
     state, action = _OUTCOME[verdict]
     if verdict != Verdict.APPROVED or locked.approvals_given >= locked.approvals_needed:
-        _move(locked, state)
+        _move(locked, state, at)
     audit.record(
         action,
         target=locked,
@@ -180,6 +203,7 @@ def _record_decision(request: ReleaseRequest, verdict: Verdict, comment: str, ac
         after={"state": locked.state, "given": locked.approvals_given, "needed": locked.approvals_needed},
         decision=decision.pk,
         bound=locked.bound,
+        **times.told(as_of),
     )
     transaction.on_commit(partial(signals.request_decided.send, sender=ReleaseRequest, request_id=locked.pk))
     request.refresh_from_db()
@@ -273,8 +297,8 @@ def _close(request: ReleaseRequest, state: State, action: Action) -> None:
         request.state = state
 
 
-def _move(request: ReleaseRequest, state: State) -> None:
-    if not ReleaseRequest.objects.filter(pk=request.pk).move(old=State.WAITING, new=state):
+def _move(request: ReleaseRequest, state: State, at: datetime | None = None) -> None:
+    if not ReleaseRequest.objects.filter(pk=request.pk).move(old=State.WAITING, new=state, at=at):
         request.refresh_from_db()
         raise _decided_already(request)
     request.state = state

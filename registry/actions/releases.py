@@ -5,12 +5,12 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from registry import artifacts, audit, gate, permissions, ports, signals
+from registry import as_of as times
 from registry.actions import approvals
 from registry.actions._words import reason_from
 from registry.audit import Action
@@ -90,6 +90,7 @@ def _release(
     current = _current_as_expected(model, place, expect)
     _require_not_frozen(model, place)
     request = _approval_of(version, place)
+    begins = _instant(as_of, current, request)
     made = _append(
         Release(
             model=model,
@@ -99,7 +100,7 @@ def _release(
             reason=words,
             request=request,
             released_by=actor,
-            created_at=_instant(as_of, current),
+            created_at=begins,
         ),
         current,
     )
@@ -296,7 +297,7 @@ def _tell(made: Release, before: Release | None, action: Action, actor: Any, as_
         before=_facts(before) if before else None,
         after=_facts(made),
         environment=made.environment.slug,
-        **({"as_of": as_of} if as_of else {}),
+        **times.told(as_of),
     )
     approvals.settle_open(made)
     transaction.on_commit(partial(signals.serving_changed.send, sender=Release, release_id=made.pk))
@@ -306,21 +307,16 @@ def _facts(one: Release) -> dict[str, Any]:
     return {"release": one.number, "version": one.version.number, "sha256": one.version.sha256}
 
 
-def _instant(as_of: datetime | None, current: Release | None) -> datetime:
-    if as_of is None:
-        return timezone.now()
-    require_as_of()
-    if current and as_of <= current.created_at:
-        raise Refused(_("A release cannot begin before the one it replaces."), code="as_of_too_early")
-    return as_of
-
-
-def require_as_of() -> None:
-    """Refuse to record that something happened at another time, unless this installation allows it (the demo)."""
-    if not settings.MODELGATE_ALLOW_AS_OF:
-        raise Refused(
-            _("This installation does not record acts as of another time."), code="as_of_not_allowed"
-        )
+def _instant(
+    as_of: datetime | None, current: Release | None, request: ReleaseRequest | None = None
+) -> datetime:
+    before = [current.created_at] if current else []
+    before += [request.decided_at] if request and request.decided_at else []
+    return times.instant(
+        as_of,
+        after=max(before, default=None),
+        message=_("A release cannot begin before its approval, nor before the one it replaces."),
+    )
 
 
 def _require_same_model(model: RegisteredModel, version: ModelVersion) -> None:

@@ -1,6 +1,7 @@
 """Somebody asks that a version may answer; somebody else decides."""
 
 import secrets
+from datetime import datetime
 from typing import Any
 
 from django.conf import settings
@@ -34,9 +35,9 @@ class ReleaseRequestQuerySet(models.QuerySet["ReleaseRequest"]):
     def with_context(self) -> "ReleaseRequestQuerySet":
         return self.select_related("version__model", "environment", "requested_by", "version__uploaded_by")
 
-    def move(self, *, old: str, new: str) -> bool:
-        """Change the state, unless somebody else changed it first."""
-        return self.filter(state=old).update(state=new, decided_at=timezone.now()) == 1
+    def move(self, *, old: str, new: str, at: datetime | None = None) -> bool:
+        """Change the state (`at` a time, else now), unless somebody else changed it first."""
+        return self.filter(state=old).update(state=new, decided_at=at or timezone.now()) == 1
 
 
 class ReleaseRequest(models.Model):

@@ -239,10 +239,12 @@ def test_it_refuses_a_model_that_does_not_answer(business: User) -> None:
 def test_it_refuses_to_set_the_time_back_unless_this_is_the_demo(release: Release, business: User) -> None:
     from django.utils import timezone
 
-    with pytest.raises(Forbidden):
+    with pytest.raises(Refused) as caught:
         batches.start_batch(
             release.model, io.BytesIO(b"age\n1\n"), "x.csv", actor=business, as_of=timezone.now()
         )
+
+    assert caught.value.code == "as_of_not_allowed"
 
 
 def test_cancel_keeps_what_is_scored_and_retry_scores_only_the_rest(

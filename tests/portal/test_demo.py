@@ -268,8 +268,14 @@ def _counted(values: Any) -> dict[Any, int]:
 def _its_record_is_true() -> None:
     """The chain holds, each backdated act says so, and the version that waits waits for others than its author."""
     assert audit.verify().ok
-    backdated = AuditEvent.objects.filter(action__in=["release.made", "batch.started"])
+    backdated = AuditEvent.objects.filter(
+        action__in=["release.made", "batch.started", "request.approved", "request.rejected"]
+    )
     assert all("as_of" in event.details for event in backdated)
+    for release in Release.objects.all():
+        asked = release.request
+        assert asked and asked.decided_at and asked.requested_at < asked.decided_at < release.created_at
+        assert asked.decisions.latest("decided_at").decided_at == asked.decided_at
     waiting = ReleaseRequest.objects.get(state="waiting")
     assert str(waiting.version) == "employment v3"
     with pytest.raises(Forbidden):
