@@ -25,6 +25,8 @@ def answering_release(
         .order_by("-number")
         .first()
     )
+    if release is not None:
+        _require_present(release.version.model)
     if release is None:
         raise Refused(
             _("Version %(number)s of “%(model)s” was never released to %(environment)s.")
@@ -42,16 +44,21 @@ def answering_release(
 
 
 def may_answer(version: ModelVersion) -> bool:
-    return version.state == ModelVersion.State.CHECKED
+    return version.state == ModelVersion.State.CHECKED and version.model.deleted_at is None
 
 
 def require_not_deleted(slug: str, user: Any) -> None:
     """Gone (410) where somebody who knew of a model asks for it after its end; to all others it never was."""
     deleted = RegisteredModel.objects.tombstones().would_show(user).filter(slug=slug).first()
-    if deleted is not None and deleted.deleted_at:
+    if deleted is not None:
+        _require_present(deleted)
+
+
+def _require_present(model: RegisteredModel) -> None:
+    if model.deleted_at:
         raise Gone(
             _("“%(model)s” was deleted on %(day)s.")
-            % {"model": deleted, "day": deleted.deleted_at.date().isoformat()},
+            % {"model": model, "day": model.deleted_at.date().isoformat()},
             code="deleted",
             fix=_("An auditor can look at what stayed of it."),
         )
@@ -78,6 +85,7 @@ def _current(model: RegisteredModel, environment: str) -> Release:
             _("No approved version of “%(model)s” is serving in %(environment)s.")
             % {"model": model, "environment": environment}
         )
+    _require_present(release.version.model)
     if release.version.state == ModelVersion.State.QUARANTINED:
         raise NothingServing(
             _("%(version)s is quarantined: its answers cannot be relied on, so it gives none.")

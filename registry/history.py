@@ -51,12 +51,14 @@ class Answered:
 
 
 def answered_at(model: RegisteredModel, time: datetime, environment: str = PRODUCTION) -> Answered | None:
-    """What was released at `time`; None before the first release."""
+    """What was released at `time`; None before the first release, and once the model was deleted."""
     releases = Release.objects.with_origin()
     release = releases.at(model, time, environment)
     if release is None:
         return None
     until = release.until
+    if until and until <= time:
+        return None
     return Answered(
         release=release,
         time=time,

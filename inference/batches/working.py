@@ -48,7 +48,7 @@ class Stopped(Exception):
 
 def work(job_id: int) -> bool:
     """Score chunks of a job for one turn, and finish the job when nothing is left. True: there is more to do."""
-    job = BatchJob.objects.select_related("model", "version", "release", "created_by").get(pk=job_id)
+    job = BatchJob.objects.select_related("model", "version__model", "release", "created_by").get(pk=job_id)
     leases.release_dead(job.chunks.filter(state=BatchChunk.State.RUNNING), state=BatchChunk.State.TODO)
     if job.state in {State.QUEUED, State.RUNNING}:
         return _turn(job)

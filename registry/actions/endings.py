@@ -11,7 +11,7 @@ from registry import audit, gate, permissions, signals
 from registry.actions import approvals
 from registry.actions._words import reason_from
 from registry.audit import Action
-from registry.errors import Refused
+from registry.errors import FieldError, Invalid, Refused
 from registry.models import ModelVersion, RegisteredModel, Release, ReleaseRequest, Role
 
 State = ModelVersion.State
@@ -63,12 +63,12 @@ def _put(version: ModelVersion, away: bool, action: Action, reason: str, actor: 
 
 
 @transaction.atomic
-def delete_model(model: RegisteredModel, *, reason: str, actor: Any) -> RegisteredModel:
-    """Take a model away from everybody; what stays is its tombstone.
+def delete_model(model: RegisteredModel, *, reason: str, confirm: str = "", actor: Any) -> RegisteredModel:
+    """Take a model away from everybody; what stays is its tombstone. Whatever serves ends at this instant.
 
-    Its owners who are authors, and administrators. Refused while a version of it may answer anywhere. The short name
-    stays taken; versions with their hashes, requests, decisions and releases stay in the record, and so does every
-    file: what answered once can be looked at for ever. Auditors and administrators see the tombstone.
+    Its owners who are authors, and administrators. Where a version of it may answer, `confirm` must be its short name.
+    The short name stays taken; versions with their hashes, requests, decisions and releases stay in the record, and so
+    does every file: what answered once can be looked at for ever. Auditors and administrators see the tombstone.
     """
     permissions.require(
         permissions.can_delete_model(actor, model),
@@ -78,36 +78,54 @@ def delete_model(model: RegisteredModel, *, reason: str, actor: Any) -> Register
     words = reason_from(reason)
     # A release that is being written holds a share of this row: wait for it, then see it.
     RegisteredModel.objects.select_for_update().get(pk=model.pk)
-    _require_silent(model)
+    ended = serving(model)
+    _require_confirmed(model, ended, confirm)
+    before = _remains(model, ended)
     if not RegisteredModel.objects.filter(pk=model.pk, deleted_at=None).update(deleted_at=timezone.now()):
         raise Refused(_("%(model)s is deleted already.") % {"model": model}, code="deleted")
-    audit.record(Action.MODEL_DELETED, target=model, actor=actor, reason=words, before=_remains(model))
+    audit.record(Action.MODEL_DELETED, target=model, actor=actor, reason=words, before=before)
     _withdraw_requests(model, actor)
     model.refresh_from_db()
     transaction.on_commit(partial(signals.model_deleted.send, sender=RegisteredModel, model_id=model.pk))
     return model
 
 
-def _require_silent(model: RegisteredModel) -> None:
-    answering = [
-        release
-        for release in Release.objects.answering()
-        .filter(model=model)
-        .select_related("version__model", "environment")
-        if gate.may_answer(release.version)
-    ]
-    if answering:
-        places = ", ".join(f"{one.version.label} ({one.environment.slug})" for one in answering)
-        raise Refused(
-            _("%(model)s is serving: %(places)s.") % {"model": model, "places": places},
-            code="still_serving",
-            fix=_("A model that answers is not deleted."),
+def serving(model: RegisteredModel) -> list[Release]:
+    """What of it answers now, by environment: what ends when it is deleted."""
+    answering = Release.objects.answering().filter(model=model).order_by("environment__position")
+    releases = answering.select_related("version__model", "environment")
+    return [release for release in releases if gate.may_answer(release.version)]
+
+
+def _require_confirmed(model: RegisteredModel, answering: list[Release], confirm: str) -> None:
+    """One who deletes what answers has typed its name: those who ask it get nothing from then on."""
+    if confirm == model.slug or not (confirm or answering):
+        return
+    fix = _("Give the short name “%(slug)s” as confirmation.") % {"slug": model.slug}
+    if confirm:
+        error = FieldError(
+            field="confirm", code="not_the_name", value=confirm[:60], expected=model.slug, fix=fix
         )
+        raise Invalid(_("That is not the short name of the model."), code="not_confirmed", errors=[error])
+    places = ", ".join(f"{one.version.label} ({one.environment.slug})" for one in answering)
+    raise Refused(
+        _("%(model)s is serving: %(places)s.") % {"model": model, "places": places},
+        code="still_serving",
+        fix=fix,
+    )
 
 
-def _remains(model: RegisteredModel) -> dict[str, Any]:
-    """What the tombstone says, in the log too: hashes by version, and how much history there is."""
+def _remains(model: RegisteredModel, ended: list[Release]) -> dict[str, Any]:
+    """What the tombstone says, in the log too: what served until now, hashes by version, how much history there is."""
     return {
+        "serving": {
+            one.environment.slug: {
+                "release": one.number,
+                "version": one.version.number,
+                "sha256": one.version.sha256,
+            }
+            for one in ended
+        },
         "slug": model.slug,
         "owners": [owner.email for owner in model.owners.all()],
         "versions": {str(version.number): version.sha256 for version in model.versions.all()},

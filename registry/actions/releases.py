@@ -14,7 +14,7 @@ from registry import as_of as times
 from registry.actions import approvals
 from registry.actions._words import reason_from
 from registry.audit import Action
-from registry.errors import NotFound, Refused
+from registry.errors import Gone, NotFound, Refused
 from registry.models import (
     PRODUCTION,
     Environment,
@@ -283,9 +283,16 @@ def _append(made: Release, current: Release | None) -> Release:
     try:
         with transaction.atomic():
             made.save()
+            _require_not_deleted(made.model)
     except IntegrityError as exc:
         raise _lost_race(Release.objects.current(made.model, made.environment.slug)) from exc
     return made
+
+
+def _require_not_deleted(model: RegisteredModel) -> None:
+    """Asked once the row is written: who deletes waits for it from then on."""
+    if RegisteredModel.objects.tombstones().filter(pk=model.pk).exists():
+        raise Gone(_("%(model)s is deleted.") % {"model": model}, code="deleted")
 
 
 def _tell(made: Release, before: Release | None, action: Action, actor: Any, as_of: datetime | None) -> None:

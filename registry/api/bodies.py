@@ -91,6 +91,12 @@ class ReasonBody(Body):
     reason = WordsField()
 
 
+class DeleteBody(ReasonBody):
+    confirm = serializers.CharField(
+        required=False, max_length=60, help_text="The model's short name; needed while it serves."
+    )
+
+
 class CommentBody(Body):
     comment = WordsField()
 

@@ -41,11 +41,11 @@ class ReleaseQuerySet(models.QuerySet["Release"]):
         return self.select_related("request", "restores__request")
 
     def answering(self) -> "ReleaseQuerySet":
-        """The release that answers now, for each model and environment."""
+        """The release that answers now, for each model that is not deleted and each environment."""
         newer = Release.objects.filter(
             model=OuterRef("model"), environment=OuterRef("environment"), number__gt=OuterRef("number")
         )
-        return self.filter(~Exists(newer))
+        return self.filter(~Exists(newer), model__deleted_at=None)
 
     def at(self, model: RegisteredModel, time: datetime, environment: str = PRODUCTION) -> "Release | None":
         """The release that answered at `time`."""
@@ -100,13 +100,14 @@ class Release(models.Model):
 
     @property
     def until(self) -> datetime | None:
-        """When the next release took over; None while this one answers."""
+        """When the next release took over, or the model was deleted; None while this one answers."""
+        replaced = Release.objects.filter(
+            model_id=self.model_id, environment_id=self.environment_id, number=self.number + 1
+        )
+        model = RegisteredModel.objects.filter(pk=self.model_id)
         return (
-            Release.objects.filter(
-                model_id=self.model_id, environment_id=self.environment_id, number=self.number + 1
-            )
-            .values_list("created_at", flat=True)
-            .first()
+            replaced.values_list("created_at", flat=True).first()
+            or model.values_list("deleted_at", flat=True).first()
         )
 
     @property

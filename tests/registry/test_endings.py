@@ -7,13 +7,15 @@ from django.db import connection, transaction
 from django.db.models import ProtectedError
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
+from registry import gate, history
 from registry.actions import catalog, endings, releases
-from registry.errors import Forbidden, Refused
+from registry.errors import Forbidden, Gone, Invalid, Refused
 from registry.models import AuditEvent, ModelVersion, RegisteredModel, Release, ReleaseRequest, User
 from registry.triggers import TABLES
 from tests.api import ok, problem, program
-from tests.factories import create_model, create_release, create_request, create_version
+from tests.factories import create_approval, create_model, create_release, create_request, create_version
 
 pytestmark = pytest.mark.django_db
 State = ModelVersion.State
@@ -166,13 +168,58 @@ def test_its_short_name_stays_taken(author: User, model: RegisteredModel) -> Non
     assert caught.value.code == "slug_in_use"
 
 
-def test_a_model_that_answers_is_not_deleted(author: User, model: RegisteredModel) -> None:
+def test_a_model_that_answers_is_not_deleted_by_mistake(author: User, model: RegisteredModel) -> None:
     create_release(version=create_version(model=model), environment="staging")
 
     with pytest.raises(Refused) as caught:
         endings.delete_model(model, reason="the product ended", actor=author)
+    with pytest.raises(Invalid) as mistyped:
+        endings.delete_model(model, reason="the product ended", confirm="loan", actor=author)
 
     assert (caught.value.code, "v1 (staging)" in str(caught.value)) == ("still_serving", True)
+    assert mistyped.value.errors[0]["field"] == "confirm"
+    assert gate.answering_release(model, "staging")
+
+
+def test_whoever_types_its_name_ends_its_serving_at_that_instant(
+    author: User, operator: User, model: RegisteredModel
+) -> None:
+    release = create_release(version=create_version(model=model))
+    before = timezone.now()
+
+    endings.delete_model(model, reason="the product ended", confirm="loans", actor=author)
+
+    stale = RegisteredModel.objects.get()
+    for number in (None, release.version.number):
+        with pytest.raises(Gone):
+            gate.answering_release(stale, version_number=number)
+    assert not gate.may_answer(ModelVersion.objects.get())
+    assert list(Release.objects.answering()) == []
+    answered = history.answered_at(stale, before)
+    assert answered and (answered.release, answered.until) == (release, stale.deleted_at)
+    assert history.answered_at(stale, timezone.now()) is None
+    event = AuditEvent.objects.get(action="model.deleted")
+    assert event.before["serving"] == {
+        "production": {"release": 1, "version": 1, "sha256": release.version.sha256}
+    }
+
+
+def test_nothing_is_released_once_its_model_is_deleted(
+    author: User, operator: User, model: RegisteredModel
+) -> None:
+    first, second = create_version(model=model), create_version(model=model)
+    create_release(version=first)
+    create_release(version=second)
+    approved = create_approval(version=create_version(model=model))
+    endings.delete_model(model, reason="the product ended", confirm="loans", actor=author)
+    stale = RegisteredModel.objects.get()
+
+    with pytest.raises(Refused):
+        releases.release(stale, version=approved.version, reason="too late", actor=operator)
+    with pytest.raises(Refused):
+        releases.roll_back(stale, reason="too late", actor=operator)
+
+    assert Release.objects.count() == 2
 
 
 def test_one_whose_last_release_is_barred_may_be_deleted_and_keeps_its_releases(
@@ -204,9 +251,10 @@ def test_twice_is_refused(author: User, model: RegisteredModel) -> None:
 def test_the_page_asks_for_the_name_and_shows_the_tombstone_to_auditors(
     client: Client, author: User, auditor: User, model: RegisteredModel
 ) -> None:
-    version = create_version(model=model)
+    version = create_release(version=create_version(model=model)).version
     client.force_login(author)
     address = reverse("model-delete", args=["loans"])
+    assert "v1 ends serving in Production" in client.get(address).content.decode()
     assert client.post(address, {"slug": "loan", "reason": "the product ended"}).status_code == 422
 
     client.post(address, {"slug": "loans", "reason": "the product ended"})
@@ -231,11 +279,15 @@ def test_who_never_knew_of_it_learns_nothing(client: Client, author: User, busin
 
 
 def test_the_api_deletes_and_then_says_gone(author: User, model: RegisteredModel) -> None:
-    caller = program(author, "read", "upload")
+    caller = program(author, "read", "upload", "predict")
+    create_release(version=create_version(model=model))
+    problem(caller.post("/models/loans/delete/", {"reason": "the product ended"}), 409, "still_serving")
 
-    assert caller.post("/models/loans/delete/", {"reason": "the product ended"}).status_code == 204
+    body = {"reason": "the product ended", "confirm": "loans"}
+    assert caller.post("/models/loans/delete/", body).status_code == 204
 
     problem(caller.get("/models/loans/"), 410, "deleted")
+    problem(caller.post("/models/loans/predict/", {"inputs": {}}), 410, "deleted")
     problem(caller.post("/models/loans/delete/", {"reason": "the product ended"}), 410, "deleted")
     assert ok(caller.get("/models/"))["count"] == 0
 

@@ -105,11 +105,16 @@ def model_delete(request: HttpRequest, slug: str) -> HttpResponse:
         )
     form = DeleteForm(request.POST if request.method == "POST" else None, model=model)
     if request.method == "POST" and form.is_valid():
-        verb, reason = endings.delete_model, form.cleaned_data["reason"]
-        if attempt(request, form, Action.MODEL_DELETED, model, verb, model, reason=reason):
+        given = {"reason": form.cleaned_data["reason"], "confirm": form.cleaned_data["slug"]}
+        if attempt(request, form, Action.MODEL_DELETED, model, endings.delete_model, model, **given):
             messages.success(request, _("%(model)s is deleted; its record stays.") % {"model": model})
             return redirect("model-list")
-    context = {"form": form, "model": model, "version_count": model.versions.count()}
+    context = {
+        "form": form,
+        "model": model,
+        "serving": endings.serving(model),
+        "version_count": model.versions.count(),
+    }
     return render(request, "registry/model_delete.html", context, status=422 if form.errors else 200)
 
 

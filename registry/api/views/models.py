@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from registry.actions import catalog, endings
 from registry.api.access import key_of
 from registry.api.base import Endpoint
-from registry.api.bodies import DatasetBody, ModelBody, ModelChanges, ReasonBody
+from registry.api.bodies import DatasetBody, DeleteBody, ModelBody, ModelChanges
 from registry.api.serializers import (
     DatasetDetailSerializer,
     DatasetSerializer,
@@ -89,13 +89,13 @@ class ModelDelete(Models):
     key_action = "upload"
     attempts = {"POST": Action.MODEL_DELETED}
 
-    @extend_schema(request=ReasonBody, responses={204: None})
+    @extend_schema(request=DeleteBody, responses={204: None})
     def post(self, request: Request, slug: str) -> Response:
-        """Take a model away from everybody. Its owners; refused while it serves.
+        """Take a model away from everybody. Its owners; what serves ends with it, if `confirm` is its short name.
 
         Its short name stays taken, and its record stays: from now on every call for it gives 410.
         """
-        endings.delete_model(self.get_model(), **self.read(ReasonBody), actor=self.actor)
+        endings.delete_model(self.get_model(), **self.read(DeleteBody), actor=self.actor)
         return Response(status=204)
 
 
