@@ -18,10 +18,11 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from portal.forms.accounts import RolesForm
-from portal.forms.registry import DecisionForm, ReasonForm
+from portal.forms.registry import AdmissionForm, DecisionForm, ReasonForm
 from portal.views.accounts import membership, save_roles, state_of
-from portal.views.acts import attempt
+from portal.views.acts import attempt, problems
 from portal.views.gates import person
+from portal.views.registry import reviews
 from portal.views.registry.approvals import decide, panel
 from registry import permissions
 from registry.actions import approvals, catalog, endings
@@ -145,12 +146,41 @@ class ActsAdmin(PanelAdmin):
 
 @admin.register(ModelVersion)
 class VersionAdmin(ActsAdmin):
-    """Retire and archive, as on the version's page."""
+    """Admit or refuse what its file would import, retire and archive, as on the version's page."""
+
+    change_form_template = "admin/version.html"
 
     list_display = ["__str__", "state", "format", "uploaded_by", "uploaded_at", "archived_at"]
     list_filter = ["state", "format", "model"]
     search_fields = ["model__name", "model__slug", "sha256"]
     list_select_related = ["model", "uploaded_by"]
+
+    def page(self, request: HttpRequest, found: ModelVersion) -> HttpResponse:
+        if not {"admit", "refuse"} & request.POST.keys():
+            return super().page(request, found)
+        form = AdmissionForm(request.POST)
+        if reviews.decide(request, found, form):
+            reviews.say_decided(request, found)
+            return redirect(self.here(found))
+        found.refresh_from_db()
+        if found.state != ModelVersion.State.NEEDS_REVIEW:  # somebody else was faster
+            messages.error(request, problems(form))
+            return redirect(self.here(found))
+        acts = {"facts": self.facts(found), "acts": self.acts(request, found), "form": ReasonForm()}
+        return self.frame(request, found, acts, status=422, review_form=form)
+
+    def frame(
+        self,
+        request: HttpRequest,
+        found: ModelVersion,
+        context: dict[str, Any],
+        status: int = 200,
+        review_form: AdmissionForm | None = None,
+    ) -> HttpResponse:
+        review = reviews.review_of(found, person(request), review_form)
+        if review:
+            review["address"] = self.here(found)
+        return super().frame(request, found, context | {"version": found, "review": review}, status)
 
     def acts(self, request: HttpRequest, found: ModelVersion) -> list[Act]:
         if not permissions.can_retire(request.user, found):

@@ -2,6 +2,7 @@
 
 import pytest
 from django.test import Client
+from django.urls import reverse
 
 from registry.actions import admissions
 from registry.models import AuditEvent, ModelVersion, Role, User
@@ -129,3 +130,68 @@ def test_whoever_decides_on_a_request_sees_the_inventory_too(
 
     assert "What the file would import" in text
     assert f"{second_approver.display_name} admitted 1 name for this version" in text
+
+
+# --- the admin site ---
+
+
+def admin_url(version: ModelVersion) -> str:
+    return reverse("admin:registry_modelversion_change", args=[version.pk])
+
+
+@pytest.mark.parametrize(
+    ("act", "state", "action"),
+    [("admit", "checking", "version.admitted"), ("refuse", "checks_failed", "version.not_admitted")],
+)
+def test_the_admin_site_decides_through_the_same_verb(
+    waiting: ModelVersion, approver: User, client: Client, act: str, state: str, action: str
+) -> None:
+    shown = page(client, approver, admin_url(waiting))
+    assert "What the file would import" in shown and f'action="{admin_url(waiting)}"' in shown
+
+    answer = client.post(
+        admin_url(waiting), {"names": NAMES, "comment": "Only fills gaps.", act: "1"}, follow=True
+    )
+
+    waiting.refresh_from_db()
+    assert waiting.state == state
+    event = AuditEvent.objects.get(action=action)
+    assert (event.channel, event.reason) == ("admin", "Only fills gaps.")
+    assert "Only fills gaps." in answer.content.decode()
+
+
+def test_the_admin_site_asks_for_a_comment(waiting: ModelVersion, approver: User, client: Client) -> None:
+    client.force_login(approver)
+
+    answer = client.post(admin_url(waiting), {"names": NAMES, "comment": "", "admit": "1"})
+
+    waiting.refresh_from_db()
+    assert (answer.status_code, waiting.state) == (422, "needs_review")
+
+
+def test_its_uploader_does_not_admit_in_the_admin_site_either(
+    waiting: ModelVersion, author: User, client: Client
+) -> None:
+    author.grants.create(role=Role.APPROVER)
+    assert 'name="admit"' not in page(client, author, admin_url(waiting))
+
+    client.post(admin_url(waiting), {"names": NAMES, "comment": "Mine is fine.", "admit": "1"})
+
+    waiting.refresh_from_db()
+    assert waiting.state == "needs_review"
+
+
+def test_in_the_admin_site_too_only_one_decides(
+    waiting: ModelVersion, approver: User, second_approver: User, client: Client
+) -> None:
+    client.force_login(approver)
+    admissions.refuse(waiting, comment="Unknown to all.", actor=second_approver)
+
+    answer = client.post(
+        admin_url(waiting), {"names": NAMES, "comment": "Only fills gaps.", "admit": "1"}, follow=True
+    )
+
+    waiting.refresh_from_db()
+    assert waiting.state == "checks_failed"
+    assert "message" in answer.content.decode()
+    assert list(waiting.model.versions.values_list("admission__comment", flat=True)) == ["Unknown to all."]

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+from django.contrib import messages
 from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext as _
 
 from portal.forms.registry import AdmissionForm
 from portal.views.acts import attempt, require_role
@@ -30,6 +33,7 @@ def review_of(version: ModelVersion, user: User, form: AdmissionForm | None = No
         "is_own": version.uploaded_by_id == user.pk,
         "approvers": approvers.exclude(pk=version.uploaded_by_id).distinct(),
         "form": form or AdmissionForm(),
+        "address": reverse("version-review", args=[version.model.slug, version.number]),
     }
 
 
@@ -45,3 +49,12 @@ def decide(request: HttpRequest, version: ModelVersion, form: AdmissionForm) -> 
         return attempt(request, form, action, version, admissions.refuse, version, comment=comment)
     names = request.POST.getlist("names")  # what this person saw
     return attempt(request, form, action, version, admissions.admit, version, names=names, comment=comment)
+
+
+def say_decided(request: HttpRequest, version: ModelVersion) -> None:
+    """What became of it, in a sentence above the next page."""
+    if "refuse" in request.POST:
+        said = _("%(version)s is refused; nothing of it was loaded.")
+    else:
+        said = _("Admitted for %(version)s. Its checks have started.")
+    messages.success(request, said % {"version": version})

@@ -28,7 +28,7 @@ from portal.views.gates import get_model, get_version, person
 from portal.views.model_page import model_page
 from portal.views.registry import states
 from portal.views.registry.models import keep_data
-from portal.views.registry.reviews import decide, review_of
+from portal.views.registry.reviews import decide, review_of, say_decided
 from registry import artifacts, audit, permissions
 from registry.actions import approvals, catalog, endings
 from registry.audit import Action
@@ -159,14 +159,8 @@ def version_review(request: HttpRequest, slug: str, number: int) -> HttpResponse
         return render(request, "registry/version_detail.html", context, status=422)
     if done is None:  # somebody else was faster
         messages.error(request, problems(form))
-    elif "refuse" in request.POST:
-        messages.success(
-            request, _("%(version)s is refused; nothing of it was loaded.") % {"version": version}
-        )
     else:
-        messages.success(
-            request, _("Admitted for %(version)s. Its checks have started.") % {"version": version}
-        )
+        say_decided(request, version)
     return redirect(version)
 
 
