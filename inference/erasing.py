@@ -100,9 +100,6 @@ def _require_sense(ids: Sequence[str], reason: str) -> None:
 
 
 def _erase_of(model: RegisteredModel, ids: list[str], actor: Any, reason: str, erased: Erased) -> None:
-    Erasure.objects.bulk_create(
-        [Erasure(public_id=each, model=model) for each in ids], ignore_conflicts=True, batch_size=500
-    )
     outcomes = sum(_unlink_outcomes(each) for each in ids)
     count = Prediction.objects.filter(public_id__in=ids).delete()[0]
     if not count:
@@ -115,6 +112,11 @@ def _erase_of(model: RegisteredModel, ids: list[str], actor: Any, reason: str, e
         predictions=ids[:100],
         count=count,
         outcomes=outcomes,
+    )
+    # Behind the event, whose writers wait for each other: tombstones become seen in the order of their numbers, and
+    # no machine's mark passes one that it has not seen.
+    Erasure.objects.bulk_create(
+        [Erasure(public_id=each, model=model) for each in ids], ignore_conflicts=True, batch_size=500
     )
     erased.predictions += count
     erased.outcomes += outcomes

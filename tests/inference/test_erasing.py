@@ -6,7 +6,8 @@ from typing import Any
 
 import orjson
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from inference import erasing, log, ports, records, retention, segments
@@ -116,6 +117,20 @@ def test_another_machine_cleans_its_own_segments_at_its_tick(
     assert erasing.clean_segments() == 1
     assert b"Zuidoostbeemster" not in on_disk()
     assert erasing.clean_segments() == 0
+
+
+def test_tombstones_are_numbered_in_the_order_in_which_they_are_seen(
+    release: Release, business: User, owner: User
+) -> None:
+    """A machine that has seen number 2 never looks for number 1 again, so 1 must have been there before."""
+    [gone] = ask(release, business)
+    assert records.find(gone)
+
+    with CaptureQueriesContext(connection) as asked:
+        erasing.erase([gone], actor=owner, reason="asked by the person")
+    writes = [query["sql"] for query in asked if query["sql"].startswith("INSERT")]
+
+    assert ["auditevent" in writes[0], "erasure" in writes[-1]] == [True, True]
 
 
 def test_the_writer_goes_on_behind_what_was_overwritten(
