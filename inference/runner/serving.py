@@ -111,6 +111,7 @@ def _reasons(scorer: Scorer, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _score(scorer: Scorer, tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
+    scoring.notes.take()  # a joined call that failed left the warnings of others here
     answers = scorer.answer(tables)
     notes = scoring.notes.take()
     if len(tables) > 1:  # a warning may quote a value, and it would be another caller's

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from inference.runner import together
+from inference.runner import scoring, serving, together
 from inference.runner.together import Line
 from inference.runners import Client, ModelError, ModelTimeout, ModelUnavailable, RunnerSpec
 from tests import hostile, trained
@@ -243,3 +243,23 @@ def ask_at_once(client: Client, spec: Any, numbers: Sequence[int], seconds: floa
     for thread in threads:
         thread.join()
     return outcomes
+
+
+class Quoting:
+    """Warns of every row that it sees, and fails on two requests at once."""
+
+    def answer(self, tables: Sequence[pa.Table]) -> list[dict[str, Any]]:
+        scoring.notes.lines.extend(f"saw {x}" for table in tables for x in table["x"].to_pylist())
+        if len(tables) > 1:
+            raise ValueError
+        return [{"values": []}]
+
+
+def test_nobody_reads_the_warnings_of_a_joined_call_that_failed() -> None:
+    scorer: Any = Quoting()
+    with pytest.raises(ValueError):
+        serving._score(scorer, [rows(1), rows(2)])
+
+    [reply] = serving._score(scorer, [rows(2)])
+
+    assert reply["warnings"] == ["saw 2.0"]
