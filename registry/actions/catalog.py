@@ -411,6 +411,12 @@ def start_checks(version: ModelVersion, *, actor: Any) -> ModelVersion:
     version.refresh_from_db(fields=["state", "schema"])
     if not version.schema.get("fields"):
         raise _no_schema()
+    if Admission.objects.filter(version=version, verdict=Admission.Verdict.REFUSED).exists():
+        raise Refused(
+            _("An approver has refused what %(version)s needs.") % {"version": version},
+            code="names_refused",
+            fix=_("Upload a version without it."),
+        )
     if version.unknown_names:
         return _hold_for_review(version, actor)
     return begin_checks(version, old=[State.DRAFT, State.CHECKS_FAILED], actor=actor)
@@ -432,12 +438,6 @@ def begin_checks(version: ModelVersion, *, old: Iterable[str], actor: Any) -> Mo
 
 def _hold_for_review(version: ModelVersion, actor: Any) -> ModelVersion:
     names = version.unknown_names
-    if Admission.objects.filter(version=version).exists():
-        raise Refused(
-            _("An approver has refused the names that %(version)s needs.") % {"version": version},
-            code="names_refused",
-            fix=_("Upload a version without them."),
-        )
     if not ModelVersion.objects.filter(pk=version.pk).move(
         old=[State.DRAFT, State.CHECKS_FAILED], new=State.NEEDS_REVIEW
     ):

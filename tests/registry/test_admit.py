@@ -181,6 +181,23 @@ def test_in_every_other_state_there_is_nothing_to_admit_or_refuse(
     assert no_checks == []
 
 
+def test_refused_packages_are_not_asked_about_again(
+    model: RegisteredModel, author: User, approver: User, no_checks: list[int]
+) -> None:
+    waiting = create_version(
+        model=model,
+        uploaded_by=author,
+        state="needs_review",
+        environment={"to_review": ["scikit-learn==1.5.2"]},
+    )
+    admissions.refuse(waiting, comment="Train it with what runs here.", actor=approver)
+
+    with pytest.raises(Refused) as refusal:
+        catalog.start_checks(waiting, actor=author)
+
+    assert (refusal.value.code, no_checks) == ("names_refused", [])
+
+
 def test_a_refused_file_ends_there_and_cannot_be_checked_again(
     waiting: ModelVersion, approver: User, author: User, no_checks: list[int]
 ) -> None:
