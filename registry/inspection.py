@@ -672,16 +672,28 @@ def _judge(found: Found, form: str, compression: str, extra: frozenset[str] = fr
     names = sorted(found.names)
     unlisted = [name for name in names if name not in reviewed() and ".".join(name) not in extra]
     dangerous = [name for name in unlisted if _is_dangerous(name)]
+    if not all(_is_plain(name) for name in unlisted):
+        found.problems.append(_("The file uses names that are not plain text."))
     return Inspection(
         format=form,
-        globals=[".".join(name) for name in names],
-        dangerous=[".".join(name) for name in dangerous],
-        unknown=[".".join(name) for name in unlisted if name not in dangerous],
+        globals=[_dotted(name) for name in names],
+        dangerous=[_dotted(name) for name in dangerous],
+        unknown=[_dotted(name) for name in unlisted if name not in dangerous],
         sklearn_version=found.versions.most_common(1)[0][0] if found.versions else None,
         compression=compression,
         arrays=found.arrays,
         problems=found.problems,
     )
+
+
+def _is_plain(name: Name) -> bool:
+    """What an approver reads must be what is let in: no look-alikes, nothing unseen."""
+    return all(part.isascii() and part.isprintable() for part in name)
+
+
+def _dotted(name: Name) -> str:
+    text = ".".join(name)
+    return text if _is_plain(name) else text.encode("unicode_escape").decode()
 
 
 def _is_dangerous(name: Name) -> bool:

@@ -28,6 +28,7 @@ MAX_EXAMPLE = 100
 MAX_REQUIREMENTS = 20_000
 LOADERS = ("mlflow.sklearn", "mlflow.onnx")
 PAYLOADS = {"sklearn": "pickled_model", "onnx": "data"}
+LARGEST = 2**63
 TYPES = {
     "double": "number", "float": "number", "integer": "integer", "long": "integer", "boolean": "boolean",
     "string": "text",
@@ -155,7 +156,7 @@ def _inputs(signature: Any) -> list[dict[str, Any]]:
     fields = [
         {"name": each["name"], "type": TYPES[each["type"]], "required": each.get("required") is not False}
         for each in columns
-        if isinstance(each, dict) and isinstance(each.get("name"), str) and each.get("type") in list(TYPES)
+        if isinstance(each, dict) and _is_name(each.get("name")) and each.get("type") in list(TYPES)
     ]
     return fields if len(fields) == len(columns) else []
 
@@ -168,11 +169,25 @@ def _example(archive: archives.Archive, root: str, info: Any) -> list[dict[str, 
         path = _inside(archive, root, info.get("artifact_path"), "artifact_path")
         data = json.loads(archives.read(archive, path, MAX_PAPERS))
         columns, rows = data["columns"], data["data"][:MAX_EXAMPLE]
-        return [dict(zip(map(str, columns), row, strict=True)) for row in rows]
+        found = [dict(zip(map(str, columns), row, strict=True)) for row in rows]
     except Refused:
         raise
     except (KeyError, TypeError, ValueError, RecursionError):
         return []
+    is_plain = all(_is_name(name) and _is_value(value) for row in found for name, value in row.items())
+    return found if is_plain else []
+
+
+def _is_name(value: Any) -> bool:
+    """Text that every database keeps and every page can show; JSON may escape what is no character at all."""
+    return isinstance(value, str) and value.isprintable()
+
+
+def _is_value(value: Any) -> bool:
+    """One cell of a table. NaN is what Python writes for a gap, and no JSON."""
+    if isinstance(value, str):
+        return all(mark.isprintable() or mark.isspace() for mark in value)
+    return value is None or (isinstance(value, int | float) and -LARGEST < value < LARGEST)
 
 
 def _versions(facts: dict[Any, Any]) -> dict[str, str]:

@@ -85,7 +85,10 @@ def describe(model: Any, size: int) -> Graph:
         inputs=tuple(_value(each) for each in graph.input if each.name not in own),
         outputs=tuple(_value(each) for each in graph.output),
         operators=dict(sorted(Counter(operator_of(node) for node in graph.node).items())),
-        metadata={each.key[:MAX_NAME]: each.value[:MAX_TEXT] for each in model.metadata_props[:MAX_METADATA]},
+        metadata={
+            shown(each.key, MAX_NAME): shown(each.value, MAX_TEXT)
+            for each in model.metadata_props[:MAX_METADATA]
+        },
         classes=_classes(graph),
     )
 
@@ -97,7 +100,7 @@ def _classes(graph: Any) -> tuple[str | int, ...]:
             continue
         for attribute in node.attribute:
             if attribute.name.startswith("classlabels_") and len(attribute.strings) <= MAX_VALUES:
-                texts = [text.decode("utf-8", "replace") for text in attribute.strings]
+                texts = [shown(text.decode("utf-8", "replace"), MAX_TEXT) for text in attribute.strings]
                 return (*texts, *attribute.ints[:MAX_VALUES])
     return ()
 
@@ -156,6 +159,8 @@ def _check_body(graph: Any) -> None:
     for name in _names(graph):
         if len(name) > MAX_NAME:
             raise too_large(_("characters in a name"), len(name), MAX_NAME)
+        if not name.isprintable():
+            raise damaged(_("a name is not text"))
     for tensor in graph.initializer:
         check_tensor(tensor, tensor.name)
     for node in graph.node:

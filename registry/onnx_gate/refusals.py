@@ -7,9 +7,9 @@ from registry.errors import Invalid
 SHOWN = 60
 
 
-def shown(text: object) -> str:
+def shown(text: object, most: int = SHOWN) -> str:
     """A name out of a hostile file, short and printable."""
-    return "".join(mark if mark.isprintable() else "�" for mark in str(text)[:SHOWN])
+    return "".join(mark if mark.isprintable() else "�" for mark in str(text)[:most])
 
 
 def damaged(reason: str = "") -> Invalid:

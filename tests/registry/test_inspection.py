@@ -18,7 +18,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from registry import inspection
-from registry.errors import Refused
+from registry.errors import Invalid, Refused
 from tests import hostile, trained
 
 MODELS = {
@@ -86,6 +86,17 @@ def test_it_names_what_is_only_unknown() -> None:
     assert found.verdict == "unknown"
     assert found.unknown == [f"{__name__}.OfMyOwn"]
     assert inspection.inspect(io.BytesIO(pickle.dumps(OfMyOwn()))).unknown == [f"{__name__}.OfMyOwn"]
+
+
+@pytest.mark.parametrize("name", ["nan_\ud800", "nan\0", "nan\nnum", "n\u0430n_to_num", "nan\u202e"])
+def test_a_name_that_reads_like_another_is_refused(name: str) -> None:
+    text = name.encode("utf-8", "surrogatepass")
+    data = b"\x80\x04\x8c\x05numpy\x8c" + bytes([len(text)]) + text + b"\x93."
+
+    with pytest.raises(Invalid) as refusal:
+        inspection.inspect(io.BytesIO(data))
+
+    assert (refusal.value.code, str(refusal.value).isascii()) == ("dangerous_file", True)
 
 
 def test_a_class_of_the_training_script_gets_its_own_advice() -> None:

@@ -1,6 +1,7 @@
 """Folders of MLflow: what is taken from them, what is refused, and that archives follow the same rules."""
 
 import io
+import json
 import tarfile
 import zipfile
 
@@ -105,3 +106,20 @@ def test_a_list_of_members_that_is_too_long_is_never_read(monkeypatch):
         archives.open_zip(io.BytesIO(folders.of_members(100_000)))
 
     assert not read
+
+
+@pytest.mark.parametrize(
+    "cells", ['["\\ud800"]', '["a\\u0000"]', "[NaN]", "[1e999]", "[" + "9" * 400 + "]", "[[1]]", '[{"a": 1}]']
+)
+def test_an_example_that_is_no_table_of_plain_values_is_left_out(cells):
+    example = '{"columns": ["a"], "data": [' + cells + "]}"
+
+    found = look(folders.zipped(folders.members() | {"model/input_example.json": example.encode()}))
+
+    assert found.folder.example == []
+
+
+def test_a_column_whose_name_is_no_text_tells_no_schema():
+    inputs = json.dumps([{"type": "double", "name": "a\ud800", "required": True}])
+
+    assert look(folders.zipped(folders.members(changes={"inputs": inputs}))).folder.inputs == []

@@ -249,3 +249,15 @@ def test_bytes_changed_at_random_pass_or_are_refused(name):
                 refused += 1
 
     assert refused > 50
+
+
+def test_what_it_says_of_itself_can_be_kept_and_shown():
+    made = graphs.model([graphs.node("Relu")])
+    made.metadata_props.add(key="a\0", value="b\x1b[31m")
+
+    assert onnx_gate.wide(made.SerializeToString()).metadata == {"a�": "b�[31m"}
+
+
+def test_a_name_that_is_no_text_is_refused():
+    with pytest.raises(Invalid):
+        onnx_gate.wide(graphs.data([graphs.node("Relu", name="a\0")]))
