@@ -120,7 +120,10 @@ def _array(view: memoryview, at: int, claim: object) -> tuple[Array, int]:
     end = at + math.prod(shape) * ITEM_SIZES[dtype]
     if end > len(view):
         raise BadForm("array beyond the end")
-    return np.frombuffer(view[at:end], dtype).reshape(shape), end
+    try:
+        return np.frombuffer(view[at:end], dtype).reshape(shape), end
+    except ValueError:  # nothing by a number that no array has
+        raise BadForm("array shape") from None
 
 
 def _is_count(value: object) -> TypeGuard[int]:

@@ -1,5 +1,6 @@
 """A compiled form comes from beside an untrusted model: what is not sound is refused before it answers anything."""
 
+import json
 import random
 from collections.abc import Callable
 from functools import cache
@@ -57,6 +58,14 @@ def edit(name: str, place: int, value: float) -> Callable[[dict[str, Any], list[
 def test_the_forms_that_are_changed_here_are_sound() -> None:
     for data in sound():
         assert CompiledForm(data).answer_rows(ROWS).indices.shape == (2,)
+
+
+def test_a_shape_that_no_array_has_is_refused() -> None:
+    shape = [0, 2**31 - 1, 2**31 - 1]
+    head = json.dumps({"plan": {}, "arrays": [["<f8", shape]], "graphs": [], "made_with": {}}).encode()
+
+    with pytest.raises(BadForm, match="array shape"):
+        Parts(forms.MAGIC + forms.LENGTH.pack(len(head)) + head)
 
 
 @pytest.mark.parametrize(
