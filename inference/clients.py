@@ -62,6 +62,7 @@ def _calls(version: ModelVersion, environment: str) -> Any:
             environment=environment,
             channel=Prediction.Channel.API,
             at__gte=timezone.now() - timedelta(days=DAYS),
+            inputs_removed_at=None,  # what the policy has emptied tells nothing about the call
         )
         .order_by("-at")
         .values_list("key_name", "user_name", "inputs")[:MOST]

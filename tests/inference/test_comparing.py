@@ -268,6 +268,15 @@ def test_calls_of_long_ago_are_nobody_s(model: RegisteredModel) -> None:
     assert comparing.compare(now, after)["clients"]["clients"] == []
 
 
+def test_calls_whose_inputs_the_policy_has_emptied_count_for_nothing(model: RegisteredModel) -> None:
+    now = create_version(model=model)
+    called(now, "old", 2)
+    Prediction.objects.update(inputs={}, inputs_removed_at=timezone.now())
+    after = create_version(model=model, schema=changed(age={"max": 40}))
+
+    assert comparing.compare(now, after)["clients"]["clients"] == []
+
+
 # --- differences in words ---
 
 
