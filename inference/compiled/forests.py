@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.compiled.container import BadForm, Parts, starts
+from inference.compiled.container import Array, BadForm, Parts, starts
 
 MAX_TREES = 20_000
 MAX_DEPTH = 400
@@ -54,3 +54,13 @@ class Forest:
             depth += 1
             if depth > MAX_DEPTH:
                 raise BadForm("a tree that is too deep")
+        self.depth = depth
+
+
+def at_most(thresholds: Array, dtype: Any) -> Array:
+    """The largest number of the type that is not above the threshold."""
+    with np.errstate(over="ignore"):
+        found = thresholds.astype(dtype)
+    above = found.astype(np.float64) > thresholds
+    found[above] = np.nextafter(found[above], dtype.type(-np.inf))
+    return found

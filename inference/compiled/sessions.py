@@ -9,7 +9,7 @@ from onnx import AttributeProto, GraphProto, ModelProto, TensorProto, helper, nu
 
 from inference.compiled.container import Array, BadForm
 from inference.compiled.errors import Declined
-from inference.compiled.forests import Forest
+from inference.compiled.forests import Forest, at_most
 
 ML = "ai.onnx.ml"
 LEQ = 0  # of TreeEnsemble's node modes: a feature at most its split goes left
@@ -61,7 +61,7 @@ def of_forest(forest: Forest, width: int, dtype: Any) -> Session:
 def _attributes(forest: Forest, dtype: Any) -> list[AttributeProto]:
     split = _with_stumps(forest)
     leaf = np.flatnonzero(forest.is_leaf)
-    threshold = _at_most(split["threshold"], dtype)
+    threshold = at_most(split["threshold"], dtype)
     return [
         _integer("n_targets", forest.trees),
         _integer("aggregate_function", 1),  # a sum, of one leaf for each target
@@ -104,15 +104,6 @@ def _with_stumps(forest: Forest) -> dict[str, Array]:
         "right_is_leaf": np.append(forest.is_leaf[right], ones),
         "stump_trees": stumps,
     }
-
-
-def _at_most(thresholds: Array, dtype: Any) -> Array:
-    """The largest number of the type that is not above the threshold."""
-    with np.errstate(over="ignore"):
-        found = thresholds.astype(dtype)
-    above = found.astype(np.float64) > thresholds
-    found[above] = np.nextafter(found[above], dtype.type(-np.inf))
-    return found
 
 
 def _integer(name: str, value: int) -> AttributeProto:

@@ -1,4 +1,4 @@
-"""Trees: checked arrays, walked by onnxruntime, added up here in float64 and in scikit-learn's order.
+"""Trees: checked arrays, walked by onnxruntime or numpy, added up here in float64 and in scikit-learn's order.
 
 The graph is built here, from arrays that were checked: for every row and tree it tells the leaf by its number, which a
 float32 holds exactly. Thresholds are exact too. A float64 feature is compared as float64; a float32 one is at most a
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from inference.compiled import links
+from inference.compiled import links, walking
 from inference.compiled.container import Array, BadForm, Parts
 from inference.compiled.errors import Declined
 from inference.compiled.forests import Forest
@@ -31,6 +31,7 @@ class Trees:
         outputs = (classes or 1) if self.is_mean or classes > 2 else 1
         each = outputs if self.is_mean else 1
         self._values = parts.floats(claim.get("values"), (forest.leaves, each), finite=True)
+        self._by_output = np.ascontiguousarray(self._values.T)
         self._outputs, self._trees = outputs, forest.trees
         self._link: links.Link = (
             links.none if self.is_mean and classes else links.of(claim.get("link"), classes)
@@ -43,15 +44,12 @@ class Trees:
             raise BadForm("compare")
         self._type = np.dtype(claim["compare"])
         self._first_leaf = forest.first_leaf
-        from inference.compiled import sessions  # heavy: only where trees are opened
-
-        self._session = sessions.of_forest(forest, width + self._splits.count, self._type)
+        self._leaves = walking.Leaves(forest, width + self._splits.count, self._type)
         self._classes = classes
         self.cells = forest.trees * each * 3 + self._splits.count
 
     def compute(self, matrix: Array) -> Computed:
-        leaves = self._session.run_one(self._given(matrix)).astype(np.intp)
-        leaves += self._first_leaf
+        leaves = self._leaves.of(self._given(matrix)) + self._first_leaf
         if self.is_mean:
             scores = self._sum(leaves, np.zeros(self._outputs)) / self._trees
         else:
@@ -76,9 +74,9 @@ class Trees:
     def _sum(self, leaves: Array, begin: Array) -> Array:
         """Tree after tree, as scikit-learn adds: another order would move the last digit, and with it a tie."""
         if len(leaves) < FEW_ROWS:
-            found = self._values.take(leaves, axis=0)
-            found[:, 0] += begin
-            return np.asarray(found.cumsum(axis=1)[:, -1])
+            found = self._by_output.take(leaves, axis=1)
+            found[:, :, 0] += begin[:, np.newaxis]
+            return np.asarray(found.cumsum(axis=2)[:, :, -1].T)
         each: Array = self._values.take(np.ascontiguousarray(leaves.T), axis=0)
         total: Array = each[0] + begin
         for more in each[1:]:

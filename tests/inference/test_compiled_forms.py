@@ -35,6 +35,7 @@ from sklearn.preprocessing import (
 from threadpoolctl import threadpool_limits
 
 from inference.checks import edges, parity
+from inference.compiled import walking
 from inference.compiled.boundaries import boundaries
 from inference.compiled.form import CompiledForm
 from inference.runner import compiling, scoring
@@ -380,3 +381,20 @@ def census(rows: int) -> pd.DataFrame:
     frame = people(3, rows).copy()
     frame["income"] = frame["income"].round(-2)
     return frame
+
+
+def test_a_large_forest_tells_few_rows_the_same_leaves_as_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few rows are walked here, many by the engine: also with gaps, which each split sends its own way."""
+    monkeypatch.setattr(walking, "LARGE", 0)
+    table = people()[["age", "income", "rooms"]].astype(float)
+    target = (table["income"].isna() | (table["age"] > 50)).astype(int)
+    model = ensemble.RandomForestClassifier(20, max_depth=8, random_state=0).fit(table, target)
+    form = CompiledForm(
+        compiling.compile_form(scoring.Scorer(model), [(str(name), "number") for name in table])
+    )
+    rows = pa.Table.from_pandas(table, preserve_index=False).to_pylist()
+    many = form.answer_rows(rows)
+    assert (many.probabilities == model.predict_proba(table)).all()
+    few = [form.answer_rows(rows[at : at + walking.FEW]) for at in range(0, len(rows), walking.FEW)]
+    assert (np.concatenate([each.probabilities for each in few]) == many.probabilities).all()
+    assert table["income"].isna().any()
