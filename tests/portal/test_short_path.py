@@ -11,6 +11,7 @@ import orjson
 import pytest
 from django.core.cache import cache
 from django.core.handlers.wsgi import WSGIHandler
+from django.db import OperationalError
 from django.test import RequestFactory
 from django.utils import timezone
 from hypothesis import HealthCheck, example, given, settings
@@ -19,6 +20,7 @@ from hypothesis import strategies as st
 from inference import ids, log, segments
 from inference.runners import ModelTimeout
 from portal.short_path import ShortPath
+from registry import changes
 from registry.actions import releases
 from registry.models import ApiKey, AuditEvent, RegisteredModel, Role, RoleGrant, User
 from tests.api import create_key
@@ -236,6 +238,17 @@ def test_both_fail_the_same(monkeypatch: pytest.MonkeyPatch, error: Exception) -
     answers.install(monkeypatch, answers.failing(error))
 
     assert both(body=plain(row()))[1]
+
+
+def test_a_database_that_is_away_is_django_s_to_tell(monkeypatch: pytest.MonkeyPatch) -> None:
+    def away() -> changes.Known:
+        raise OperationalError("the server closed the connection")
+
+    monkeypatch.setattr(changes, "known", away)
+
+    body, is_short = both(body=plain(row()))
+
+    assert (json.loads(body)["status"], is_short) == (500, False)
 
 
 @pytest.mark.parametrize("header", [{"X-Forwarded-Proto": "https"}, {}])
