@@ -26,7 +26,7 @@ def answering_release(
         .first()
     )
     if release is not None:
-        _require_present(release.version.model)
+        require_present(release.version.model)
     if release is None:
         raise Refused(
             _("Version %(number)s of “%(model)s” was never released to %(environment)s.")
@@ -51,10 +51,11 @@ def require_not_deleted(slug: str, user: Any) -> None:
     """Gone (410) where somebody who knew of a model asks for it after its end; to all others it never was."""
     deleted = RegisteredModel.objects.tombstones().would_show(user).filter(slug=slug).first()
     if deleted is not None:
-        _require_present(deleted)
+        require_present(deleted)
 
 
-def _require_present(model: RegisteredModel) -> None:
+def require_present(model: RegisteredModel) -> None:
+    """Gone (410) where the model was deleted."""
     if model.deleted_at:
         raise Gone(
             _("“%(model)s” was deleted on %(day)s.")
@@ -85,7 +86,7 @@ def _current(model: RegisteredModel, environment: str) -> Release:
             _("No approved version of “%(model)s” is serving in %(environment)s.")
             % {"model": model, "environment": environment}
         )
-    _require_present(release.version.model)
+    require_present(release.version.model)
     if release.version.state == ModelVersion.State.QUARANTINED:
         raise NothingServing(
             _("%(version)s is quarantined: its answers cannot be relied on, so it gives none.")

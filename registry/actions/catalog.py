@@ -18,6 +18,7 @@ from django.utils.translation import gettext as _
 from registry import (
     artifacts,
     audit,
+    gate,
     inspection,
     permissions,
     ports,
@@ -25,7 +26,6 @@ from registry import (
     schema,
     signals,
     tables,
-    unreadable,
 )
 from registry.actions import policies
 from registry.actions._words import reason_from
@@ -99,6 +99,10 @@ def change_model(model: RegisteredModel, *, actor: Any, **changes: Any) -> Regis
     unknown = set(changes) - {"name", "question", "description", "owners", "groups", "policy"}
     if unknown:
         raise _invalid(sorted(unknown)[0], "not_changeable", _("This cannot be changed."))
+    # Others may have changed it since it was read: what is not named here stays as they left it.
+    RegisteredModel.objects.select_for_update().get(pk=model.pk)
+    model.refresh_from_db(fields=["policy", "deleted_at"])
+    gate.require_present(model)
     before = _model_facts(model)
     if "policy" in changes:
         policies.change_policy(model, changes.pop("policy"), actor=actor)
@@ -108,7 +112,7 @@ def change_model(model: RegisteredModel, *, actor: Any, **changes: Any) -> Regis
         if attribute in changes:
             setattr(model, attribute, changes[attribute])
     _validate(model)
-    model.save()
+    model.save(update_fields=["name", "question", "description"])
     for relation in ("owners", "groups"):
         if relation in changes:
             getattr(model, relation).set(changes[relation])
@@ -353,7 +357,7 @@ def _keep_payload(received: artifacts.Received, found: inspection.Inspection) ->
     with (
         received.path.open("rb") as opened,
         inspection.open_payload(opened, found) as inside,
-        artifacts.receive(inside, unreadable.MAX_UNPACKED) as payload,
+        artifacts.receive(inside, settings.MODELGATE_MAX_ARTIFACT) as payload,
     ):
         artifacts.keep(payload)
 

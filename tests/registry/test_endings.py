@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from registry import gate, history
-from registry.actions import catalog, endings, releases
+from registry.actions import catalog, endings, policies, releases
 from registry.errors import Forbidden, Gone, Invalid, Refused
 from registry.models import AuditEvent, ModelVersion, RegisteredModel, Release, ReleaseRequest, User
 from registry.triggers import TABLES
@@ -324,3 +324,28 @@ def test_every_append_only_table_still_has_its_triggers(table: str) -> None:
         cursor.execute(query, [f"{table}_no_%"])
 
         assert cursor.fetchone()[0] >= 2
+
+
+def test_who_changes_a_model_that_was_just_deleted_does_not_bring_it_back(
+    author: User, model: RegisteredModel
+) -> None:
+    seen_before = RegisteredModel.objects.get(pk=model.pk)
+    endings.delete_model(model, reason="nobody asks it", actor=author)
+
+    with pytest.raises(Gone):
+        catalog.change_model(seen_before, name="Another name", actor=author)
+
+    model.refresh_from_db()
+    assert model.deleted_at is not None
+
+
+def test_who_changes_a_name_leaves_the_policy_as_somebody_has_just_set_it(
+    author: User, model: RegisteredModel
+) -> None:
+    seen_before = RegisteredModel.objects.get(pk=model.pk)
+    policies.change_policy(model, {"extra_approval_for_pickle": True}, actor=author)
+
+    catalog.change_model(seen_before, name="Another name", actor=author)
+
+    model.refresh_from_db()
+    assert (model.name, model.policy) == ("Another name", {"extra_approval_for_pickle": True})
