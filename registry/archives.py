@@ -65,7 +65,7 @@ def extract(archive: Archive, name: str, limit: int) -> IO[bytes]:
         for piece in archive.pieces(name):
             size += len(piece)
             if size > limit:
-                raise too_big()
+                raise too_big(limit)
             out.write(piece)
         out.seek(0)
     except BaseException:

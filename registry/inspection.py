@@ -630,7 +630,7 @@ def _look_mlflow(file: formats.Source) -> Inspection:
     """The look at the one file that counts, with the papers around it."""
     archive = _open_archive(file)
     folder = mlflow_folder.read(archive)
-    with mlflow_folder.open_payload(archive, folder, unreadable.MAX_UNPACKED) as inside:
+    with mlflow_folder.open_payload(archive, folder) as inside:
         digest = hashlib.file_digest(inside, "sha256").hexdigest()
         size = inside.tell()
         inside.seek(0)
@@ -646,7 +646,7 @@ def _look_mlflow(file: formats.Source) -> Inspection:
 def open_payload(file: formats.Source, found: Inspection) -> IO[bytes]:
     """The file inside a folder that was looked into before; the caller closes it."""
     assert found.folder is not None
-    opened: IO[bytes] = mlflow_folder.open_payload(_open_archive(file), found.folder, unreadable.MAX_UNPACKED)
+    opened: IO[bytes] = mlflow_folder.open_payload(_open_archive(file), found.folder)
     return opened
 
 

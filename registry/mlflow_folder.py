@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
+from django.conf import settings
 from django.utils.translation import gettext as _
 
 from registry import archives
@@ -199,8 +200,8 @@ def _versions(facts: dict[Any, Any]) -> dict[str, str]:
     }
 
 
-def open_payload(archive: archives.Archive, folder: Folder, limit: int) -> Any:
-    """The model file itself, as a private temporary file; the caller closes it."""
+def open_payload(archive: archives.Archive, folder: Folder) -> Any:
+    """The model file itself, as a private temporary file; the caller closes it. No larger than one that comes alone."""
     if not archive.sizes[folder.payload]:
         raise cut_off()
-    return archives.extract(archive, folder.payload, limit)
+    return archives.extract(archive, folder.payload, settings.MODELGATE_MAX_ARTIFACT)

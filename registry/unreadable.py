@@ -25,10 +25,10 @@ def cut_off() -> Invalid:
     )
 
 
-def too_big() -> Invalid:
-    limit = MAX_UNPACKED >> 30
+def too_big(limit: int = MAX_UNPACKED) -> Invalid:
+    size = f"{limit >> 30} GiB" if limit >= 1 << 30 else f"{limit >> 20} MiB"
     return Invalid(
-        _("The file unpacks to more than %(limit)d GiB.") % {"limit": limit},
+        _("The file unpacks to more than %(limit)s.") % {"limit": size},
         code="expands_too_much",
         fix=_("Save a smaller model, or save it again without what it does not need."),
     )

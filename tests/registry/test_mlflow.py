@@ -123,3 +123,12 @@ def test_a_column_whose_name_is_no_text_tells_no_schema():
     inputs = json.dumps([{"type": "double", "name": "a\ud800", "required": True}])
 
     assert look(folders.zipped(folders.members(changes={"inputs": inputs}))).folder.inputs == []
+
+
+def test_a_file_inside_is_no_larger_than_one_that_comes_alone(settings):
+    settings.MODELGATE_MAX_ARTIFACT = 1 << 20
+
+    with pytest.raises(Refused, match="more than 1 MiB") as refusal:
+        look(folders.zipped(folders.members(bytes(range(256)) * (5 << 10))))
+
+    assert refusal.value.code == "expands_too_much"
