@@ -21,7 +21,7 @@ from django.utils.translation import gettext as _
 
 from inference import log, records, segments
 from inference.ids import PREFIX
-from inference.models import Erasure, Feedback, LogSegment, Prediction
+from inference.models import Erasure, Feedback, LogSegment, Prediction, ProblemReport
 from registry import audit, permissions
 from registry.errors import FieldError, Invalid
 from registry.models import RegisteredModel
@@ -101,6 +101,7 @@ def _require_sense(ids: Sequence[str], reason: str) -> None:
 
 def _erase_of(model: RegisteredModel, ids: list[str], actor: Any, reason: str, erased: Erased) -> None:
     outcomes = sum(_unlink_outcomes(each) for each in ids)
+    ProblemReport.objects.filter(prediction_id__in=ids).update(prediction_id="", text="")
     count = Prediction.objects.filter(public_id__in=ids).delete()[0]
     if not count:
         return

@@ -12,7 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from inference import engines, explanations, log, runners, served
+from inference import engines, explanations, log, runners, served, throttles
 from inference import ids as prediction_ids
 from inference.explanations import Why
 from inference.log import LoggedCall, LoggedRow
@@ -133,7 +133,8 @@ def predict(
 ) -> Answer:
     """Answer every row or none, and write it down before the answer leaves.
 
-    Refuses who may not (403), what nothing may answer (503, 409), rows that do not fit the schema (422, one entry
+    Refuses who may not (403), a key over its rate (429), what nothing may
+    answer (503, 409), rows that do not fit the schema (422, one entry
     per field), a model that fails or is too slow (503, 504), and an answer that cannot be recorded (503).
     `as_text`: the values come from a form. `explain`: with the reasons of each answer; where there are none, a warning.
     `ids`: the ids to answer under, so that a form sent twice is one answer.
@@ -151,6 +152,7 @@ def predict(
     )
     try:
         _require_may(actor, model, known)
+        throttles.require_within(key)
         return _answer(call, rows, version_number, as_text, ids, explain, known)
     except Refused as error:
         if error.code != "log_unavailable":

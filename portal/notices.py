@@ -30,6 +30,7 @@ SENTENCES = {
     "auto_rolled_back": lazy("%(environment)s went back to %(version)s by itself."),
     "incident_opened": lazy("%(model)s: %(incident)s."),
     "incident_resolved": lazy("%(model)s: %(incident)s is resolved."),
+    "problem_reported": lazy("%(who)s reports a problem with a prediction of %(model)s."),
     "key_ended": lazy("The key %(key)s has ended."),
 }
 ICONS = {
@@ -41,6 +42,7 @@ ICONS = {
     "auto": "arrow-back-up",
     "incident": "alert-triangle",
     "key": "key",
+    "problem": "alert-circle",
 }
 
 

@@ -32,6 +32,7 @@ from inference.models import Prediction
 from portal.api import problems
 from portal.api.authentication import note_use
 from portal.middleware import REQUEST_ID, client_ip
+from portal.packing import packed
 from registry import audit, changes, permissions
 from registry.api import strict
 from registry.api.access import models_for
@@ -137,8 +138,16 @@ class ShortPath:
                 )
         if not status.startswith("500"):  # there no view has answered
             own.append(("Allow", "POST, OPTIONS"))
+        common = self._common_headers(language, environ)
+        small = packed(body, dict(own)["Content-Type"], environ)
+        if small is not None:
+            body = small
+            common = [
+                (name, f"{value}, Accept-Encoding" if name == "Vary" else value) for name, value in common
+            ]
+            own.append(("Content-Encoding", "gzip"))
         own += [("X-Request-ID", request_id), ("Content-Length", str(len(body)))]
-        return status, [*self._common_headers(language, environ), *own], body
+        return status, [*common, *own], body
 
     def _common_headers(self, language: str, environ: Environ) -> list[tuple[str, str]]:
         """What the middleware adds to everything, asked once for each language."""

@@ -8,8 +8,8 @@ import structlog
 from django.dispatch import Signal, receiver
 from django.urls import reverse
 
-from inference.models import BatchJob
-from inference.signals import batch_ended
+from inference.models import BatchJob, ProblemReport
+from inference.signals import batch_ended, problem_reported
 from monitoring.models import Incident
 from monitoring.signals import incident_opened, incident_resolved
 from portal.notices import keepers_of, tell
@@ -86,6 +86,22 @@ def _about_request(request: ReleaseRequest) -> dict[str, Any]:
         "version": str(request.version),
         "environment": request.environment.slug,
     }
+
+
+@tells(problem_reported)
+def problem_is_reported(report_id: int, **more: Any) -> None:
+    """Whoever looks after the model, but who said it."""
+    report = ProblemReport.objects.select_related("model").get(pk=report_id)
+    tell(
+        [user for user in keepers_of(report.model, Role.OPERATOR) if user.pk != report.reported_by_id],
+        "problem_reported",
+        url=f"{reverse('model-detail', args=[report.model.slug])}#reports",
+        about=report.prediction_id,
+        once=str(report.pk),
+        at=report.reported_at,
+        who=report.reported_by_name,
+        model=report.model.name,
+    )
 
 
 _KINDS = {

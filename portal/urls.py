@@ -122,6 +122,7 @@ inference_urls = [
     path("models/<slug:slug>/predict/", inference.predict_form, name="predict"),
     path("predictions/<str:public_id>/", inference.prediction_detail, name="prediction"),
     path("predictions/<str:public_id>/outcome/", inference.record_outcome, name="prediction-outcome"),
+    path("predictions/<str:public_id>/report/", inference.report, name="prediction-report"),
     path("models/<slug:slug>/outcomes/", outcomes.model_outcomes, name="model-outcomes"),
     path("history/", inference.history, name="history"),
 ]

@@ -72,6 +72,7 @@ class Action(models.TextChoices):
     FREEZE_LIFTED = "freeze.lifted"
     PREDICTION_MADE = "prediction.made"
     PREDICTION_READ = "prediction.read"
+    PREDICTION_REPORTED = "prediction.reported"
     PREDICTION_ERASED = "prediction.erased"
     FEEDBACK_GIVEN = "feedback.given"
     BATCH_STARTED = "batch.started"

@@ -80,6 +80,13 @@ class TooLarge(Refused):
     default_code = "too_large"
 
 
+class TooMany(Refused):
+    """More calls than the rate allows; `retry_after` says when there may be more."""
+
+    status = 429
+    default_code = "throttled"
+
+
 class NothingServing(Refused):
     """No released version may answer here."""
 

@@ -7,7 +7,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 
 from inference.batches import problems_for, summary_for
-from inference.models import BatchJob
+from inference.models import BatchJob, ProblemReport
 from registry.api.fields import Body, EnvironmentField, JSONTextField, Query
 
 # --- predictions ---
@@ -103,6 +103,22 @@ class PredictionSerializer(serializers.Serializer):
     asked_by = serializers.CharField(source="user_name")
     request_id = serializers.CharField()
     latency_ms = serializers.FloatField(allow_null=True)
+
+
+class ReportBody(Body):
+    reason = serializers.ChoiceField(ProblemReport.Reason.choices)
+    text = serializers.CharField(max_length=2000, required=False, default="", allow_blank=True)
+
+
+class ReportSerializer(serializers.ModelSerializer):
+    """What somebody found wrong with a prediction."""
+
+    prediction = serializers.CharField(source="prediction_id")
+
+    class Meta:
+        model = ProblemReport
+        fields = ["prediction", "reason", "text", "reported_at"]
+        read_only_fields = fields
 
 
 class EraseBody(Body):

@@ -11,6 +11,11 @@ prediction_urls = [
     path(
         "predictions/<slug:prediction>/erase/", predictions.PredictionErase.as_view(), name="prediction-erase"
     ),
+    path(
+        "predictions/<slug:prediction>/report/",
+        predictions.PredictionReport.as_view(),
+        name="prediction-report",
+    ),
     path("feedback/", predictions.Feedback.as_view(), name="feedback"),
 ]
 

@@ -8,6 +8,7 @@ from inference.models.golden import GoldenSet, Replay
 from inference.models.heartbeat import Heartbeat
 from inference.models.measurements import Comparison, Measurement
 from inference.models.predictions import Erasure, Feedback, LogSegment, Prediction
+from inference.models.reports import ProblemReport
 
 __all__ = [
     "BatchChunk",
@@ -22,6 +23,7 @@ __all__ = [
     "LogSegment",
     "Measurement",
     "Prediction",
+    "ProblemReport",
     "Replay",
     "VersionForm",
     "stored_form",

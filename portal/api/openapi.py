@@ -50,7 +50,7 @@ _WITH_BODY = {
     "413": "Over the limit, which `detail` names",
     "415": "Not a kind of content that is accepted",
     "422": "Readable but not right: one entry per mistake",
-    "429": "Too many writes; see Retry-After",
+    "429": "Too many calls; see Retry-After",
 }
 
 
@@ -87,7 +87,7 @@ def with_problems(result: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
             operation["tags"] = [_subject_of(path)]
             for status, words in wanted.items():
                 operation["responses"].setdefault(status, _response(words))
-            if method == "post" and not path.endswith(("/predict/", "/check-file/", "/evaluate/")):
+            if method == "post" and not path.endswith(("/check-file/", "/evaluate/")):
                 operation.setdefault("parameters", []).append(_IDEMPOTENCY_KEY)
     return result
 

@@ -6,6 +6,7 @@ from django import forms
 from django.utils.translation import gettext_lazy as lazy
 
 from registry import permissions
+from registry.actions.keys import HIGHEST_RATE
 from registry.models import KeyAction, RegisteredModel, Role, User
 
 DAYS = [(30, lazy("30 days")), (90, lazy("90 days")), (365, lazy("1 year"))]
@@ -33,6 +34,14 @@ class KeyForm(forms.Form):
     )
     days = forms.TypedChoiceField(
         label=lazy("Ends after"), choices=DAYS, coerce=int, initial=90, widget=forms.RadioSelect
+    )
+    rate = forms.IntegerField(
+        label=lazy("At most so many predictions calls a minute"),
+        required=False,
+        min_value=1,
+        max_value=HIGHEST_RATE,
+        widget=forms.TextInput({"inputmode": "numeric", "autocomplete": "off"}),
+        help_text=lazy("Empty: as many as it likes. A call has up to 10,000 rows."),
     )
 
     def __init__(self, *args: Any, user: User, **kwargs: Any) -> None:

@@ -9,9 +9,12 @@ from typing import Any
 from django import forms
 from django.core import signing
 from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as lazy
 
 from inference import ids
 from inference.feedback import read_actual
+from inference.models import ProblemReport
+from inference.reports import LONGEST
 from inference.validation import MAX_TEXT, expectation, show_number
 from registry.errors import Refused
 from registry.models import Release
@@ -158,6 +161,20 @@ def _help(each: Field) -> str:
         known = {"low": show_number(low), "high": show_number(high)}
         parts.append(_("Trained on %(low)s to %(high)s.") % known)
     return " ".join(part for part in parts if part)
+
+
+class ReportForm(forms.Form):
+    """What is wrong with an answer."""
+
+    reason = forms.ChoiceField(
+        label=lazy("What is wrong with it?"), choices=ProblemReport.Reason.choices, widget=forms.RadioSelect
+    )
+    text = forms.CharField(
+        label=lazy("In your words"),
+        required=False,
+        max_length=LONGEST,
+        widget=forms.Textarea({"rows": 3, "maxlength": LONGEST}),
+    )
 
 
 class OutcomeForm(forms.Form):

@@ -1,5 +1,6 @@
 """People and keys: invitations, roles, and secrets that are shown once."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from django.contrib import messages
@@ -53,6 +54,7 @@ def key_create(request: HttpRequest) -> HttpResponse:
             actions=given["actions"],
             models=given["models"] or None,
             days=given["days"],
+            rate=given["rate"],
         )
         if made:
             return _shown_once(request, *made)
@@ -98,11 +100,20 @@ def key_rotate(request: HttpRequest, pk: int) -> HttpResponse:
         keys.rotate_key,
         key,
         keep_hours=whole_number(request.POST.get("keep_hours", "0")),
+        rate=_rate_in(request.POST),
     )
     if made:
         return _shown_once(request, *made)
     messages.error(request, problems(form))
     return redirect("key-list")
+
+
+def _rate_in(posted: Mapping[str, str]) -> int | None:
+    """Of a rotation: what the field says, empty for none; as before where there is no field."""
+    if "rate" not in posted:
+        return keys.SAME_RATE
+    text = posted["rate"].strip()
+    return whole_number(text) if text else None
 
 
 def person_list(request: HttpRequest) -> HttpResponse:

@@ -15,13 +15,14 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 
 from inference import log, records
 from inference.feedback import give_feedback
-from inference.models import Feedback, Prediction
+from inference.models import Feedback, Prediction, ProblemReport
 from inference.ports import PredictionRecord
 from inference.predictions import predict
+from inference.reports import report_problem
 from inference.validation import validate_rows
 from portal import answers
 from portal.answers import Shown
-from portal.forms.inference import OutcomeForm, PredictForm, new_token
+from portal.forms.inference import OutcomeForm, PredictForm, ReportForm, new_token
 from portal.views.acts import attempt
 from portal.views.gates import get_model, person
 from registry import audit, gate, permissions
@@ -219,6 +220,28 @@ def record_outcome(request: HttpRequest, public_id: str) -> HttpResponse:
     return _result_page(request, record, form)
 
 
+@require_POST
+def report(request: HttpRequest, public_id: str) -> HttpResponse:
+    """Say that a prediction is wrong, surprising or unfair."""
+    record = _get_record(request, public_id)
+    form = ReportForm(request.POST)
+    if form.is_valid():
+        model = RegisteredModel.objects.get(pk=record.model_id)
+        acted = attempt(
+            request,
+            form,
+            audit.Action.PREDICTION_REPORTED,
+            model,
+            report_problem,
+            record.public_id,
+            **form.cleaned_data,
+        )
+        if acted is not None:
+            messages.success(request, _("Reported. Whoever looks after this model is told."))
+            return redirect("prediction", record.public_id)
+    return _result_page(request, record, None, reporting=form)
+
+
 def _get_record(request: HttpRequest, public_id: str) -> PredictionRecord:
     try:
         return records.read(public_id, actor=request.user)
@@ -226,7 +249,13 @@ def _get_record(request: HttpRequest, public_id: str) -> PredictionRecord:
         raise Http404(str(error)) from error
 
 
-def _result_page(request: HttpRequest, record: PredictionRecord, form: OutcomeForm | None) -> HttpResponse:
+def _result_page(
+    request: HttpRequest,
+    record: PredictionRecord,
+    form: OutcomeForm | None,
+    *,
+    reporting: ReportForm | None = None,
+) -> HttpResponse:
     version = get_object_or_404(ModelVersion.objects.select_related("model"), pk=record.version_id)
     target = version.schema_object.target
     outcomes = list(Feedback.objects.filter(prediction_id=record.public_id).order_by("-pk"))
@@ -240,10 +269,12 @@ def _result_page(request: HttpRequest, record: PredictionRecord, form: OutcomeFo
         "question": target.question_text or version.model.question,
         "outcomes": [(each, answers.short_answer(target, *_told(each.actual))) for each in outcomes],
         "form": form or (OutcomeForm(target, initial={"actual": latest}) if may_say else None),
+        "reporting": reporting or ReportForm(),
+        "reports": ProblemReport.objects.filter(prediction_id=record.public_id, reported_by=person(request)),
         "may_predict": permissions.can_predict(person(request), version.model),
         "is_own": record.user_id == person(request).pk,
     }
-    return render(request, "inference/prediction.html", context, status=422 if form is not None else 200)
+    return render(request, "inference/prediction.html", context, status=422 if form or reporting else 200)
 
 
 def _told(actual: Any) -> tuple[Any, float | None]:

@@ -17,6 +17,8 @@ from registry.models import ApiKey, KeyAction, RegisteredModel, Role, User
 
 LONGEST_DAYS = 365
 PREFIX = "mg_"
+HIGHEST_RATE = 1_000_000  # calls a minute
+SAME_RATE = -1  # of a rotation: as the old key
 
 
 @transaction.atomic
@@ -27,11 +29,13 @@ def create_key(
     actions: Iterable[str],
     models: Iterable[RegisteredModel] | None = None,
     days: int = 90,
+    rate: int | None = None,
     not_after: datetime | None = None,
     actor: Any,
 ) -> tuple[ApiKey, str]:
     """A key for `owner` and its secret, which exists nowhere else. `models` None means all that the owner sees.
 
+    `rate`: how many predictions calls a minute it may make; None: as many as it likes.
     It ends after `days`, and at `not_after` at the latest: a key that makes another gives it no more time than its own.
     Forbidden unless the owner asks, or an administrator does for a service account, or an integrator for what their
     own roles allow too; Invalid for actions that the owner's roles do not allow.
@@ -45,6 +49,7 @@ def create_key(
             code="bad_expiry",
             errors=[{"field": "days", "code": "bad_expiry", "value": days}],
         )
+    _require_rate(rate)
     ends = timezone.now() + timedelta(days=days)
     secret = f"{PREFIX}{secrets.token_urlsafe(32)}"
     key = ApiKey.objects.create(
@@ -54,6 +59,7 @@ def create_key(
         digest=ApiKey.digest_of(secret),
         actions=wanted,
         all_models=models is None,
+        rate=rate,
         expires_at=min(ends, not_after) if not_after else ends,
     )
     key.only_models.set(models or [])
@@ -64,6 +70,7 @@ def create_key(
         owner=str(owner),
         actions=wanted,
         days=days,
+        rate=rate,
         expires_at=key.expires_at,
     )
     return key, secret
@@ -79,9 +86,16 @@ def revoke_key(key: ApiKey, *, actor: Any) -> None:
 
 @transaction.atomic
 def rotate_key(
-    key: ApiKey, *, keep_hours: int = 0, not_after: datetime | None = None, actor: Any
+    key: ApiKey,
+    *,
+    keep_hours: int = 0,
+    rate: int | None = SAME_RATE,
+    not_after: datetime | None = None,
+    actor: Any,
 ) -> tuple[ApiKey, str]:
-    """A new key with the same rights; the old one ends after `keep_hours` (0, 1, 24 or 168).
+    """A new key with the same rights, and another `rate` if one is given; the old one ends after `keep_hours`.
+
+    `keep_hours` is 0, 1, 24 or 168.
 
     Forbidden as in `create_key`: who holds the new secret acts in the owner's name.
     """
@@ -98,6 +112,7 @@ def rotate_key(
         actions=key.actions,
         models=models,
         days=min(days, LONGEST_DAYS),
+        rate=key.rate if rate == SAME_RATE else rate,
         not_after=not_after,
         actor=actor,
     )
@@ -108,6 +123,16 @@ def rotate_key(
         revoke_key(key, actor=actor)
     audit.record(Action.KEY_ROTATED, target=key, actor=actor, successor=fresh.prefix, keep_hours=keep_hours)
     return fresh, secret
+
+
+def _require_rate(rate: int | None) -> None:
+    if rate is None or 1 <= rate <= HIGHEST_RATE:
+        return
+    raise Invalid(
+        _("A rate is 1 to %(most)d calls a minute, or empty for none.") % {"most": HIGHEST_RATE},
+        code="bad_rate",
+        errors=[{"field": "rate", "code": "bad_rate", "value": rate}],
+    )
 
 
 def _may_hold_secret(actor: Any, owner: User) -> None:

@@ -48,7 +48,7 @@ class Endpoint(GenericAPIView):
 
     key_action: ClassVar[KeyAction | Mapping[str, KeyAction]] = ()
     attempts: ClassVar[Mapping[str, Action]] = {}
-    #: POST takes an Idempotency-Key. Not where nothing is created and the answer may be large.
+    #: POST takes an Idempotency-Key. Not where nothing is created.
     is_idempotent: ClassVar[bool] = True
     #: Counted by the throttle of writes.
     is_throttled: ClassVar[bool] = True

@@ -145,8 +145,14 @@ class KeyBody(Body):
         help_text="Short names; all that the owner sees unless given",
     )
     days = serializers.IntegerField(default=90)
+    rate = serializers.IntegerField(
+        required=False, allow_null=True, help_text="Predictions calls a minute; null: as many as it likes"
+    )
     owner = serializers.EmailField(required=False, help_text="A service account; yourself unless given")
 
 
 class RotateBody(Body):
     keep_hours = serializers.IntegerField(default=0, help_text="0, 1, 24 or 168")
+    rate = serializers.IntegerField(
+        required=False, allow_null=True, min_value=1, help_text="Calls a minute; as before unless given"
+    )

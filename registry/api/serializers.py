@@ -390,6 +390,7 @@ class KeySerializer(serializers.ModelSerializer):
             "prefix",
             "actions",
             "models",
+            "rate",
             "state",
             "created_at",
             "expires_at",

@@ -125,6 +125,9 @@ class ApiKey(models.Model):
     actions = models.JSONField(default=list)
     all_models = models.BooleanField(default=False)
     only_models = models.ManyToManyField("registry.RegisteredModel", blank=True, related_name="+")
+    rate = models.PositiveIntegerField(
+        null=True, blank=True, help_text=_("predictions calls a minute; empty: as many as it likes")
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(_("expires"))
     revoked_at = models.DateTimeField(null=True, blank=True)

@@ -63,6 +63,7 @@ API_TABLE: dict[tuple[str, str], str] = {
     ("api:predict", "POST"): "401 403 422 422 422 422 403 422 403",
     ("api:compare", "GET"): "401 403 422 422 422 422 422 422 422",
     ("api:prediction-detail", "GET"): "401 403 200 404 404 404 200 404 404",
+    ("api:prediction-report", "POST"): "401 403 422 404 404 404 422 404 404",
     ("api:prediction-erase", "POST"): "401 403 403 422 403 403 422 403 422",
     ("api:feedback", "POST"): "401 403 422 422 403 403 403 422 403",
     ("api:batch-create", "POST"): "401 403 422 422 422 422 403 422 403",

@@ -17,12 +17,12 @@ from django.utils import timezone
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from inference import ids, log, segments
+from inference import ids, log, segments, throttles
 from inference.runners import ModelTimeout
 from portal.short_path import ShortPath
 from registry import changes
 from registry.actions import releases
-from registry.models import ApiKey, AuditEvent, RegisteredModel, Role, RoleGrant, User
+from registry.models import ApiKey, AuditEvent, IdempotencyRecord, RegisteredModel, Role, RoleGrant, User
 from tests.api import create_key
 from tests.factories import create_model, create_release, create_user, create_version
 from tests.inference import answers
@@ -101,6 +101,7 @@ def both(**question: Any) -> tuple[bytes, bool]:
     doors = Door(), Door()
     for application, door in ((ShortPath(doors[0].django), doors[0]), (doors[1].django, doors[1])):
         cache.clear()
+        IdempotencyRecord.objects.all().delete()  # each is asked for the first time
         before, events = len(records()), AuditEvent.objects.count()
         answered.append(ask(application, door, environ_of(**question)))
         written.append(records()[before:])
@@ -151,6 +152,11 @@ def test_a_plain_question_does_not_reach_django() -> None:
     [
         ({"body": plain(row(age="old"), {})}, True),
         ({"body": plain()}, True),
+        ({"body": plain(row()), "Accept_Encoding": "gzip"}, True),
+        ({"body": plain(*[row()] * 30), "Accept_Encoding": "br, GZIP;q=0.5"}, True),
+        ({"body": plain(*[row()] * 30), "Accept_Encoding": "gzip;q=0, *"}, True),
+        ({"body": plain(*[{}] * 30), "Accept_Encoding": "deflate, gzip"}, True),
+        ({"body": plain(*[row()] * 30), "Accept_Encoding": "gzip", "key": "mg_reads"}, False),
         ({"body": plain(7, None)}, True),
         ({"body": plain(row(), version=9)}, True),
         ({"body": plain(row(), environment="moon")}, True),
@@ -194,6 +200,24 @@ def test_a_plain_question_does_not_reach_django() -> None:
 )
 def test_both_answer_the_same(question: dict[str, Any], is_short: bool) -> None:
     assert both(**question)[1] == is_short
+
+
+def test_both_refuse_a_key_over_its_rate_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(throttles.time, "time", lambda: 1_000_000_000.0)
+    create_key(User.objects.get(email="integrator@example.com"), secret="mg_slow", rate=1)
+    seen = []
+    for short in (True, False):
+        cache.clear()
+        door = Door()
+        application = ShortPath(door.django) if short else door.django
+        for _again in range(2):
+            last = ask(application, door, environ_of(body=plain(row()), key="mg_slow"))
+        seen.append(last)
+        assert door.asked_django == (0 if short else 2)
+
+    assert seen[0] == seen[1]
+    assert seen[0][0].startswith("429")
+    assert ("Retry-After", "20") in seen[0][1]
 
 
 keys = st.sampled_from(["mg_good", "mg_good", "mg_good", "mg_reads", "mg_other", "mg_revoked", "mg_nobody"])

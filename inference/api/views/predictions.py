@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from inference import calls, comparing, erasing, explanations, feedback, predictions, records
+from inference import calls, comparing, erasing, explanations, feedback, predictions, records, reports
 from inference.api import refusals
 from inference.api.rendering import AnswerRenderer
 from inference.api.serializers import (
@@ -21,6 +21,8 @@ from inference.api.serializers import (
     PredictBody,
     PredictionSerializer,
     ReceiptSerializer,
+    ReportBody,
+    ReportSerializer,
 )
 from inference.models import Prediction
 from inference.ports import PredictionRecord
@@ -35,7 +37,6 @@ from registry.models import ModelVersion, RegisteredModel
 class Predict(Endpoint):
     key_action = "predict"
     attempts = {"POST": Action.PREDICTION_MADE}
-    is_idempotent = False
     is_throttled = False
     renderer_classes = [AnswerRenderer]
     serializer_class = AnswerSerializer
@@ -103,6 +104,23 @@ class PredictionDetail(Endpoint):
             raise Http404
         record = records.read(prediction, actor=self.actor)
         return self.answer(_told(record, model))
+
+
+class PredictionReport(Endpoint):
+    key_action = ("predict", "feedback", "audit")
+    attempts = {"POST": Action.PREDICTION_REPORTED}
+    serializer_class = ReportSerializer
+
+    @extend_schema(request=ReportBody, responses={201: ReportSerializer})
+    def post(self, request: Request, prediction: str) -> Response:
+        """Say that a prediction is wrong, surprising or unfair. Its model's owners and operators are told."""
+        found = records.find(prediction)
+        if not found or not self.models().filter(pk=found.model_id).exists():
+            raise Http404
+        if not records.can_read(self.actor, found):
+            raise Http404
+        body = self.read(ReportBody)
+        return self.answer(reports.report_problem(prediction, **body, actor=self.actor), 201)
 
 
 class PredictionErase(Endpoint):

@@ -1,5 +1,7 @@
 """Models: the list, the overview, a new one, its data, its API."""
 
+from collections.abc import Sequence
+
 from django.contrib import messages
 from django.core.files.uploadedfile import UploadedFile
 from django.core.paginator import Paginator
@@ -8,18 +10,30 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext as _
 
+from inference.models import ProblemReport
+from inference.reports import reports_for
 from portal import answers
 from portal.forms.registry import DatasetForm, DeleteForm, ModelChangeForm, ModelForm, UploadForm
 from portal.views.acts import attempt, on_the_record
-from portal.views.gates import get_model
+from portal.views.gates import get_model, person
 from portal.views.model_page import model_page, names_of_approvers, serving
 from portal.views.registry import states
 from registry import permissions
 from registry.actions import catalog, endings
 from registry.audit import Action
-from registry.models import AuditEvent, Dataset, Decision, RegisteredModel, Release, ReleaseRequest, Role
+from registry.models import (
+    AuditEvent,
+    Dataset,
+    Decision,
+    RegisteredModel,
+    Release,
+    ReleaseRequest,
+    Role,
+    User,
+)
 
 PER_PAGE = 50
+MOST_REPORTS = 10
 
 
 def model_list(request: HttpRequest) -> HttpResponse:
@@ -52,6 +66,7 @@ def model_detail(request: HttpRequest, slug: str) -> HttpResponse:
         return tombstone
     model = get_model(request, slug)
     context = model_page(request, model, "overview")
+    reports = list(reports_for(person(request), model)[:MOST_REPORTS])
     versions = list(model.versions.select_related("uploaded_by")[:5])
     words = states.latest_words(model)
     context |= {
@@ -62,8 +77,16 @@ def model_detail(request: HttpRequest, slug: str) -> HttpResponse:
         "owners": model.owners.all(),
         "groups": model.groups.all(),
         "datasets": model.datasets.select_related("created_by")[:5],
+        "reports": reports,
+        "readable": _readable(person(request), model, reports),
     }
     return render(request, "registry/model_detail.html", context)
+
+
+def _readable(user: User, model: RegisteredModel, reports: Sequence[ProblemReport]) -> set[str]:
+    """The predictions behind these reports that this person may open."""
+    sees_all = permissions.can_see_others_inputs(user, model)
+    return {each.prediction_id for each in reports if sees_all or each.reported_by_id == user.pk}
 
 
 def model_create(request: HttpRequest) -> HttpResponse:

@@ -46,17 +46,21 @@ class Keys(Endpoint):
     def get_key(self) -> ApiKey:
         found = self.about(get_object_or_404(self.rows(), pk=self.kwargs["pk"]))
         self.require_within(
-            found.actions, None if found.all_models else list(found.only_models.all()), found.user
+            found.actions, None if found.all_models else list(found.only_models.all()), found.user, found.rate
         )
         return found
 
-    def require_within(self, actions: list[str], models: list[RegisteredModel] | None, owner: User) -> None:
+    def require_within(
+        self, actions: list[str], models: list[RegisteredModel] | None, owner: User, rate: int | None
+    ) -> None:
         """What a key could not do itself, it must not do through a key that it makes or takes over."""
         key = key_of(self.request)
         if key is None:
             return
         known = set(actions) & set(KeyAction.values)  # the verb names the others
         is_wider = not known <= set(key.actions) or owner != key.user
+        if key.rate is not None:
+            is_wider = is_wider or rate is None or rate > key.rate
         if not key.all_models:
             own = set(key.only_models.values_list("pk", flat=True))
             is_wider = is_wider or models is None or not {model.pk for model in models} <= own
@@ -99,7 +103,7 @@ class KeyList(Keys, ListAPIView):
         body: dict[str, Any] = self.read(KeyBody, models=self.models())
         owner = _owner(body.pop("owner", ""), self.actor)
         models = body.pop("models", None)
-        self.require_within(body["actions"], models, owner)
+        self.require_within(body["actions"], models, owner, body.get("rate"))
         made = keys.create_key(owner=owner, models=models, **body, not_after=self.own_end(), actor=self.actor)
         return self.tell_secret(*made)
 
@@ -118,6 +122,7 @@ class KeyRotate(Keys):
         key = self.get_key()
         self.require_itself(key)
         body = self.read(RotateBody)
+        self.require_within([], [], key.user, body.get("rate", key.rate))
         return self.tell_secret(*keys.rotate_key(key, **body, not_after=self.own_end(), actor=self.actor))
 
 
