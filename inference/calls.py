@@ -28,9 +28,10 @@ def record_refused(
 ) -> None:
     """A call that ended at the door: no key that counts, a body that cannot be read, a model that is not there.
 
+    A model that the caller may not know of is none here either: who asked reads the line, too.
     A disk that takes no more loses this line, and nothing else: the caller was refused as it is.
     """
-    model = RegisteredModel.objects.filter(slug=slug).values_list("pk", flat=True).first()
+    model = RegisteredModel.objects.visible_to(actor).filter(slug=slug).values_list("pk", flat=True).first()
     call = LoggedCall(
         request_id=request_id,
         at=timezone.now(),

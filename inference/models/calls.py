@@ -17,7 +17,8 @@ class CallQuerySet(models.QuerySet["Call"]):
             return self
         seen = Q(user_id=user.pk)
         if Role.INTEGRATOR in user.roles:
-            seen |= Q(user__is_service=True)
+            known = Q(model=None) | Q(model__in=RegisteredModel.objects.visible_to(user))
+            seen |= Q(user__is_service=True) & known
         if Role.AUTHOR in user.roles:
             seen |= Q(model__in=user.owned_models.values("pk"))
         return self.filter(seen)

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
@@ -67,6 +68,21 @@ def test_a_refused_call_is_one_line_too(business: User) -> None:
         (404, "not_found", 0, None),
         (403, "key_action_missing", 0, "loans"),
     ]
+
+
+def test_a_model_that_one_may_not_see_is_not_told_by_its_line(business: User, operator: User) -> None:
+    hidden = create_model(slug="layoffs", name="Whom to lay off")
+    hidden.groups.add(Group.objects.create(name="board"))
+    create_release(version=create_version(model=hidden))
+    service = create_user(roles=[Role.APPROVER, Role.BUSINESS], is_service=True)
+    integrator = create_user(roles=[Role.INTEGRATOR])
+
+    assert program(business).post("/models/layoffs/predict/", {"rows": [row()]}).status_code == 404
+    ok(program(service).post("/models/layoffs/predict/", {"rows": [row()]}))
+
+    assert [call.model for call in logged()] == [None, hidden]
+    assert "Whom to lay off" not in page(business) + page(integrator)
+    assert "Whom to lay off" in page(operator)
 
 
 def test_only_what_says_something_about_the_model_counts_for_its_service(
