@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pyarrow as pa
@@ -39,8 +39,7 @@ INSERT_ROWS = 500
 SERVICE = frozenset({200, 422, 503, 504})
 
 
-@dataclass(frozen=True, kw_only=True)
-class LoggedRow:
+class LoggedRow(NamedTuple):
     """One answered row as the log keeps it."""
 
     id: str

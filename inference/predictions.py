@@ -3,9 +3,9 @@
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.utils import timezone
@@ -25,8 +25,7 @@ from registry.models import PRODUCTION, ApiKey, RegisteredModel, Release
 from registry.schema import Schema, Target
 
 
-@dataclass(frozen=True, kw_only=True)
-class PredictedRow:
+class PredictedRow(NamedTuple):
     """The answer to one row. `value` is the positive class's probability (binary), or the regression."""
 
     id: str
@@ -245,7 +244,7 @@ def _rows(schema: Schema, checked: Checked, answer: runners.Answer, ids: Sequenc
 
 def _explained(predicted: Sequence[PredictedRow], whys: Sequence[Why | RowWarning]) -> list[PredictedRow]:
     return [
-        replace(row, why=why) if isinstance(why, Why) else replace(row, warnings=[*row.warnings, why])
+        row._replace(why=why) if isinstance(why, Why) else row._replace(warnings=[*row.warnings, why])
         for row, why in zip(predicted, whys, strict=True)
     ]
 

@@ -2,11 +2,17 @@
 
 import json
 import math
+import re
 from typing import Any, NoReturn
 
+import orjson
 from django.utils.translation import gettext as _
 
 MAX_NAME = 100
+UNSURE: Any = object()
+
+#: A whole number that may be beyond 64 bits, which the fast reader would round.
+_LONG = re.compile(rb"(?<![0-9.])[0-9]{18}")
 
 
 class NotStrict(ValueError):
@@ -15,6 +21,9 @@ class NotStrict(ValueError):
 
 def loads(text: str | bytes) -> Any:
     """The value; NotStrict with a sentence that says where it fails."""
+    found = _plainly_strict(text) if isinstance(text, bytes) else UNSURE
+    if found is not UNSURE:
+        return found
     try:
         return _decoder.decode(_text(text))
     except NotStrict:
@@ -28,6 +37,37 @@ def loads(text: str | bytes) -> Any:
         raise NotStrict(_("The JSON is nested too deeply.")) from exc
     except (UnicodeDecodeError, ValueError) as exc:
         raise NotStrict(_("The JSON cannot be read; send it as UTF-8.")) from exc
+
+
+def _plainly_strict(text: bytes) -> Any:
+    """The value by a reader that is several times faster, where both would read the same; else UNSURE.
+
+    It knows no NaN, no Infinity and no number beyond a float either. What it would read otherwise is a whole number
+    beyond 64 bits, and a name twice in an object: then there are more colons in the text than names in the value.
+    """
+    if _LONG.search(text):
+        return UNSURE
+    try:
+        found = orjson.loads(text)
+    except orjson.JSONDecodeError:
+        return UNSURE
+    return found if _names(found) == text.count(b":") else UNSURE
+
+
+def _names(value: Any) -> int:
+    """How many names there are in all objects of this value."""
+    count, left = 0, [value]
+    while left:
+        each = left.pop()
+        if type(each) is dict:
+            count += len(each)
+            left += [inner for inner in each.values() if type(inner) in _NESTED]
+        elif type(each) is list:
+            left += [inner for inner in each if type(inner) in _NESTED]
+    return count
+
+
+_NESTED = frozenset({dict, list})
 
 
 def _text(given: str | bytes) -> str:
