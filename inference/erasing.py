@@ -22,7 +22,7 @@ from django.utils.translation import gettext as _
 from inference import log, records, segments
 from inference.ids import PREFIX
 from inference.models import Erasure, Feedback, LogSegment, Prediction, ProblemReport
-from registry import audit, permissions
+from registry import audit, idempotency, permissions
 from registry.errors import FieldError, Invalid
 from registry.models import RegisteredModel
 
@@ -103,6 +103,7 @@ def _erase_of(model: RegisteredModel, ids: list[str], actor: Any, reason: str, e
     outcomes = sum(_unlink_outcomes(each) for each in ids)
     ProblemReport.objects.filter(prediction_id__in=ids).update(prediction_id="", text="")
     count = Prediction.objects.filter(public_id__in=ids).delete()[0]
+    idempotency.forget_answers(f"/models/{model.slug}/predict/", ids)
     if not count:
         return
     audit.record(

@@ -42,7 +42,6 @@ def report_problem(public_id: str, *, reason: str, text: str = "", actor: Any) -
                 Action.PREDICTION_REPORTED,
                 target=version.model,
                 actor=actor,
-                reason=words,
                 prediction=public_id,
                 about=reason,
             )

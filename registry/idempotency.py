@@ -1,5 +1,7 @@
 """The same call sent twice is acted on once: claim a key, keep the answer, replay it for a day."""
 
+import json
+from collections.abc import Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -56,6 +58,18 @@ def purge() -> int:
     """Forget what is older than a day; the periodic tick calls this. Returns how many."""
     over = IdempotencyRecord.objects.filter(created_at__lt=timezone.now() - KEPT)
     return over.delete()[0]
+
+
+def forget_answers(path: str, mentioned: Iterable[str]) -> int:
+    """Drop kept answers under paths that end so and that mention any of these texts; how many. Their keys are free."""
+    texts = list(mentioned)
+    kept = IdempotencyRecord.objects.filter(path__endswith=path, status__isnull=False)
+    found = [
+        record.pk
+        for record in kept.only("pk", "response").iterator()
+        if any(text in told for told in [json.dumps(record.response)] for text in texts)
+    ]
+    return IdempotencyRecord.objects.filter(pk__in=found).delete()[0]
 
 
 def _forget_over(fields: dict[str, str]) -> None:

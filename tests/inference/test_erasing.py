@@ -16,7 +16,7 @@ from inference.feedback import give_feedback
 from inference.models import Erasure, Feedback, LogSegment, Prediction
 from inference.predictions import predict
 from registry.errors import Forbidden, Invalid
-from registry.models import AuditEvent, Release, Role, User
+from registry.models import AuditEvent, IdempotencyRecord, Release, Role, User
 from tests import factories
 from tests.api import Program, create_key
 from tests.inference import answers
@@ -224,6 +224,25 @@ def test_the_api_erases_one(release: Release, business: User, owner: User) -> No
 
     assert (answer.status_code, answer.json()["predictions"]) == (200, 1)
     assert again.status_code == 404
+
+
+def test_a_kept_answer_to_a_repeated_call_goes_too(release: Release, business: User, owner: User) -> None:
+    for name, inputs in (("mine", answers.row(age=41)), ("another's", answers.row(age=42))):
+        IdempotencyRecord.objects.create(
+            credential="key:1",
+            method="POST",
+            path=f"/api/v1/models/{release.model.slug}/predict/",
+            key=name,
+            body="",
+            status=200,
+            response={"predictions": [{"id": name, "reasons": [{"value": inputs["age"]}]}]},
+        )
+    [gone] = ask(release, business)
+    IdempotencyRecord.objects.filter(key="mine").update(response={"predictions": [{"id": gone}]})
+
+    erasing.erase([gone], actor=owner, reason="asked by the person")
+
+    assert [record.key for record in IdempotencyRecord.objects.all()] == ["another's"]
 
 
 # --- by policy ---
