@@ -5,9 +5,11 @@ from datetime import datetime
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.forms import formset_factory
+from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.translation import get_language_info
 from django.utils.translation import gettext as _
@@ -107,6 +109,19 @@ class UploadForm(forms.Form):
             " MLflow as zip or tar.gz."
         ),
     )
+    format = forms.ChoiceField(
+        label=lazy("Format"),
+        required=False,
+        choices=[
+            ("auto", lazy("As its bytes say")),
+            ("joblib", "joblib"),
+            ("pickle", "pickle"),
+            ("skops", "skops"),
+            ("onnx", "ONNX"),
+            ("mlflow", lazy("MLflow folder (zip or tar.gz)")),
+        ],
+        help_text=lazy("Name one, and a file that is something else is refused."),
+    )
     requirements = forms.CharField(
         label=lazy("Requirements"),
         required=False,
@@ -119,7 +134,10 @@ class UploadForm(forms.Form):
         queryset=Dataset.objects.none(),
         required=False,
         empty_label=lazy("None, or a new file"),
-        help_text=lazy("What the model learned from: the schema, the checks and drift are taken from it."),
+        help_text=lazy(
+            "What the model learned from: the schema, the checks and drift are taken from it. Only ONNX and MLflow may"
+            " do without, where they tell a schema themselves."
+        ),
     )
     reference_file = forms.FileField(
         label=lazy("… or a new file"), required=False, help_text=lazy("CSV or Parquet.")
@@ -162,6 +180,21 @@ class UploadForm(forms.Form):
 
     def __init__(self, *args: Any, model: RegisteredModel, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.fields["file"].help_text = _("%(formats)s At most %(size)s.") % {
+            "formats": self.fields["file"].help_text,
+            "size": filesizeformat(settings.MODELGATE_MAX_ARTIFACT),
+        }
+        tables = _("CSV or Parquet, at most %(size)s.") % {
+            "size": filesizeformat(settings.MODELGATE_MAX_DATASET)
+        }
+        for name in ("reference_file", "evaluation_file"):
+            self.fields[name].help_text = tables
+        for name in (
+            "reference",
+            "reference_file",
+            "target",
+        ):  # one of them, for most formats: not "(optional)"
+            self.fields[name].is_needed = True  # type: ignore[attr-defined]
         datasets = model.datasets.all()
         self.fields["reference"].queryset = datasets.filter(role=Dataset.Kind.REFERENCE)  # type: ignore[attr-defined]
         self.fields["evaluation"].queryset = datasets.exclude(role=Dataset.Kind.FEEDBACK)  # type: ignore[attr-defined]

@@ -206,6 +206,39 @@ def test_a_bad_upload_gives_one_sentence_and_stores_nothing(author, client):
     assert AuditEvent.objects.get(action="version.uploaded").result == "refused"
 
 
+def test_the_form_names_formats_and_limits_and_calls_nothing_optional_that_is_needed(author, client):
+    model = factories.create_model(owners=[author])
+    client.force_login(author)
+    address = reverse("version-upload", args=[model.slug])
+
+    form = client.get(address).context["form"]
+
+    offered = [value for value, _words in form.fields["format"].choices]
+    assert offered == ["auto", "joblib", "pickle", "skops", "onnx", "mlflow"]
+    assert "512.0" in form.fields["file"].help_text
+    assert "256.0" in form.fields["reference_file"].help_text
+    for name in ("reference", "reference_file", "target"):
+        assert "(optional)" not in form[name].as_field_group()
+    assert "(optional)" in form["evaluation"].as_field_group()
+    empty = client.post(address, {"draft": ""})
+    assert (empty.status_code, list(empty.context["form"].errors)) == (422, ["file"])
+
+
+def test_a_file_that_is_not_what_its_author_says_is_refused(author, client, artifact):
+    model = factories.create_model(owners=[author])
+    client.force_login(author)
+
+    html = body(
+        client.post(
+            reverse("version-upload", args=[model.slug]),
+            {"file": SimpleUploadedFile("model.joblib", artifact), "format": "onnx"},
+        )
+    )
+
+    assert "Leave the format on “auto”." in html
+    assert not ModelVersion.objects.exists()
+
+
 def test_metrics_may_be_json_and_a_word_is_refused(author, client):
     model = factories.create_model(owners=[author])
     client.force_login(author)

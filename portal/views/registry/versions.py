@@ -204,6 +204,7 @@ def _upload(request: HttpRequest, model: RegisteredModel, form: UploadForm) -> M
         model,
         file=given["file"],
         filename=given["file"].name,
+        format=given["format"] or "auto",
         target=given["target"],
         metrics=given["metrics"],
         card=given["card"],
