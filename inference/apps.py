@@ -15,7 +15,9 @@ class InferenceConfig(AppConfig):
 
         ports.checks.fill(checks.start)
         ports.gates.fill(gates.results, gates.start)
-        ports.replay.fill(require_unmoved=golden.require_unmoved, replay=golden.replay)
+        ports.replay.fill(
+            require_unmoved=golden.require_unmoved, replay=golden.replay, prepare=golden.prepare
+        )
         rows.register()
         signals.version_checked.connect(
             golden.prepare_checked, dispatch_uid="inference.golden.prepare_checked"

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import structlog
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -30,6 +30,8 @@ FIRST_ROWS = 500
 #: Columns whose groups are looked at, besides those that the policy names.
 MOST_COLUMNS = 8
 FEW = 30
+#: Comparisons that one tick hands on again.
+MOST_LOST = 20
 
 State = Comparison.State
 
@@ -48,7 +50,7 @@ def start(a: ModelVersion, b: ModelVersion) -> Comparison | None:
     if dataset is None or why_not(a, b):
         return None
     found, is_new = Comparison.objects.get_or_create(a=a, b=b, dataset=dataset)
-    if is_new or _is_lost(found):
+    if is_new or _lost().filter(pk=found.pk).exists():
         Comparison.objects.filter(pk=found.pk).update(asked_at=timezone.now())
         dispatch.enqueue(TASK, found.pk)
     return found
@@ -65,12 +67,20 @@ def why_not(a: ModelVersion, b: ModelVersion) -> str:
     return ""
 
 
-def _is_lost(found: Comparison) -> bool:
-    """Was its message lost, or did its worker die?"""
+def requeue_lost() -> int:
+    """For the periodic tick: hand on again what nobody took up, or whose worker died. Returns how many."""
+    ids = list(_lost().order_by("pk").values_list("pk", flat=True)[:MOST_LOST])
+    for comparison_id in ids:
+        Comparison.objects.filter(pk=comparison_id).update(asked_at=timezone.now())
+        dispatch.enqueue(TASK, comparison_id)
+    return len(ids)
+
+
+def _lost() -> QuerySet[Comparison]:
+    """Those whose message was lost, or whose worker died, and that nobody has asked for again since."""
     now = timezone.now()
-    if found.state == State.WAITING:
-        return found.asked_at < now - Comparison.PATIENCE
-    return found.state == State.RUNNING and (found.started_at or now) < now - Comparison.LEASE
+    asleep = Q(state=State.WAITING) | Q(state=State.RUNNING, started_at__lt=now - Comparison.LEASE)
+    return Comparison.objects.filter(asleep, asked_at__lt=now - Comparison.PATIENCE)
 
 
 def compute(comparison_id: int) -> None:

@@ -53,6 +53,7 @@ NAVIGATION: list[tuple[str | Promise, list[Item]]] = [
         _("Build"),
         [
             Item(_("Versions"), "versions", "version-index", _BUILDERS),
+            Item(_("Compare"), "git-compare", "compare-index", _BUILDERS),
             Item(_("Upload a version"), "upload", "version-upload-index", frozenset({Role.AUTHOR})),
         ],
     ),
@@ -99,6 +100,7 @@ NAVIGATION: list[tuple[str | Promise, list[Item]]] = [
 #: Pages whose name does not say which list they belong to.
 _PARTS_OF = {
     "dataset-list": "model-list",
+    "compare": "compare-index",
     "predict": "model-list",
     "batch-new": "batch-list",
     "prediction": "history",

@@ -23,6 +23,7 @@ PARTS = (
     "inference.checks.requeue_unfrozen",
     "inference.golden.sweep",
     "inference.batches.requeue_lost",
+    "inference.comparing.requeue_lost",
     "monitoring.actions.tick",
     "registry.actions.approvals.expire_due",
     "registry.idempotency.purge",

@@ -53,6 +53,7 @@ registry_urls = [
     path("versions/", versions.version_index, name="version-index"),
     path("versions/new/", versions.version_upload_index, name="version-upload-index"),
     path("models/<slug:slug>/versions/", versions.version_list, name="version-list"),
+    path("compare/", comparing.compare_index, name="compare-index"),
     path("models/<slug:slug>/compare/", comparing.compare, name="compare"),
     path("models/<slug:slug>/versions/new/", versions.version_upload, name="version-upload"),
     path("models/<slug:slug>/v/<int:number>/", versions.version_detail, name="version-detail"),

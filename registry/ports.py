@@ -28,9 +28,16 @@ class ReplayPort:
     def __init__(self) -> None:
         self._require_unmoved: Callable[[int], None] | None = None
         self._replay: Callable[[int], None] | None = None
+        self._prepare: Callable[[Any], None] | None = None
 
-    def fill(self, *, require_unmoved: Callable[[int], None], replay: Callable[[int], None]) -> None:
-        self._require_unmoved, self._replay = require_unmoved, replay
+    def fill(
+        self,
+        *,
+        require_unmoved: Callable[[int], None],
+        replay: Callable[[int], None],
+        prepare: Callable[[Any], None],
+    ) -> None:
+        self._require_unmoved, self._replay, self._prepare = require_unmoved, replay, prepare
 
     def require_unmoved(self, version_id: int) -> None:
         """Known to agree in today's environment, or found to agree now."""
@@ -43,6 +50,11 @@ class ReplayPort:
         if self._replay is None:
             raise RuntimeError("nobody filled registry.ports.replay; is `inference` in INSTALLED_APPS?")
         self._replay(version_id)
+
+    def prepare(self, version: Any) -> None:
+        """Somebody looks at what may be let through next: have the verdict ready for the act."""
+        if self._prepare is not None:
+            self._prepare(version)
 
 
 class GatesPort:

@@ -47,6 +47,7 @@ class Preview:
     current: Release
     target: Target | None
     targets: list[Target]
+    never_served: list[ModelVersion] = field(default_factory=list)
     missing_fields: list[str] = field(default_factory=list)
     new_fields: list[str] = field(default_factory=list)
 
@@ -204,17 +205,25 @@ def open_freeze(model: RegisteredModel, environment: Environment) -> Freeze | No
 
 
 def rollback_preview(model: RegisteredModel, *, environment: str = PRODUCTION) -> Preview:
-    """Where one could go back to, and what that changes; NotFound where nothing was released."""
+    """Where one could go back to, and what that changes; NotFound where nothing was released.
+
+    Whoever looks may act next: whether the targets still give their golden answers is found out meanwhile.
+    """
     gate.environment_named(environment)
     current = Release.objects.current(model, environment)
     if current is None:
         raise NotFound(_("Nothing was released here, so there is nothing to go back to."), code="no_release")
     targets = _targets(current)
+    for each in targets:
+        if each.is_eligible:
+            ports.replay.prepare(each.version)
+    served = [each.version.pk for each in targets]
+    others = list(model.versions.listed().exclude(pk__in=served))
     target = _default_target(current, targets)
     if target is None:
-        return Preview(current, None, targets)
+        return Preview(current, None, targets, others)
     now, then = (set(names(version)) for version in (current.version, target.version))
-    return Preview(current, target, targets, sorted(now - then), sorted(then - now))
+    return Preview(current, target, targets, others, sorted(now - then), sorted(then - now))
 
 
 def names(version: ModelVersion) -> list[str]:

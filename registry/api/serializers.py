@@ -338,6 +338,10 @@ class RollbackPreviewSerializer(serializers.Serializer):
     current = ReleaseSerializer()
     target = RollbackTargetSerializer(allow_null=True)
     targets = RollbackTargetSerializer(many=True)
+    never_served = serializers.ListField(
+        child=serializers.IntegerField(),
+        help_text="Versions that one cannot go back to: they never answered here",
+    )
     changes = serializers.ListField(child=serializers.CharField())
     stays = serializers.ListField(child=serializers.CharField())
     warnings = serializers.ListField(child=serializers.CharField())

@@ -105,6 +105,24 @@ def test_running_it_twice_changes_nothing_more(pair: Any) -> None:
     assert Comparison.objects.get().finished_at == finished
 
 
+def test_the_tick_makes_good_what_nobody_looks_at(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[str, int]] = []
+    monkeypatch.setattr(comparing.dispatch, "enqueue", lambda task, pk: sent.append((task, pk)))
+    found = comparing.start(*pair)
+    assert found is not None
+    long_ago = timezone.now() - 2 * Comparison.LEASE
+    lost = [{"asked_at": long_ago}, {"state": State.RUNNING, "started_at": long_ago, "asked_at": long_ago}]
+
+    assert comparing.requeue_lost() == 0
+    for state in lost:
+        Comparison.objects.update(**state)
+        assert (comparing.requeue_lost(), comparing.requeue_lost()) == (1, 0)
+    Comparison.objects.update(state=State.DONE, asked_at=long_ago)
+    assert comparing.requeue_lost() == 0
+
+    assert sent == [(comparing.TASK, found.pk)] * 3
+
+
 def test_a_lost_message_and_a_dead_worker_are_made_good(pair: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
     monkeypatch.setattr(comparing.dispatch, "enqueue", lambda task, pk: sent.append(pk))
@@ -116,7 +134,8 @@ def test_a_lost_message_and_a_dead_worker_are_made_good(pair: Any, monkeypatch: 
     comparing.start(*pair)
     assert len(sent) == 2
 
-    Comparison.objects.update(state=State.RUNNING, started_at=timezone.now() - 2 * Comparison.LEASE)
+    long_ago = timezone.now() - 2 * Comparison.LEASE
+    Comparison.objects.update(state=State.RUNNING, started_at=long_ago, asked_at=long_ago)
     comparing.start(*pair)
     assert len(sent) == 3
     comparing.compute(sent[0])

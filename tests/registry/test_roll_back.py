@@ -5,10 +5,11 @@ import threading
 import pytest
 from django.db import DatabaseError, connection, transaction
 
-from registry import gate
+from registry import gate, ports
 from registry.actions import quarantine, releases
 from registry.errors import Forbidden, Invalid, NothingServing, Refused
 from registry.models import ModelVersion, RegisteredModel, Release, Role, User
+from tests.api import ok, program
 from tests.factories import create_approval, create_model, create_release, create_user, create_version
 
 
@@ -110,6 +111,22 @@ def test_quarantined_versions_are_passed_over(operator: User) -> None:
     with pytest.raises(Refused) as caught:
         releases.roll_back(model, reason="wrong answers", to=2, actor=operator)
     assert caught.value.code == "target_not_eligible"
+
+
+def test_the_preview_says_who_never_served_and_has_the_verdicts_made_ready(
+    operator: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = serve(count=3)
+    never = create_version(model=model)
+    asked: list[int] = []
+    monkeypatch.setattr(ports.replay, "prepare", lambda version: asked.append(version.number))
+
+    preview = releases.rollback_preview(model)
+
+    assert preview.never_served == [never]
+    assert asked == [2, 1]
+    told = ok(program(operator, "read").get(f"/models/{model.slug}/rollback/"))
+    assert told["never_served"] == [never.number]
 
 
 def test_the_preview_names_fields_that_appear_and_vanish(operator: User) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.db.models import Count
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
@@ -11,6 +12,12 @@ from portal.views.gates import get_model, person, whole_number
 from portal.views.model_page import model_page
 from registry import permissions
 from registry.models import ModelVersion, RegisteredModel, User
+
+
+def compare_index(request: HttpRequest) -> HttpResponse:
+    """Which model has two versions that one would like to see side by side?"""
+    counted = RegisteredModel.objects.visible_to(request.user).annotate(count=Count("versions"))
+    return render(request, "registry/compare_index.html", {"models": counted.filter(count__gte=2)})
 
 
 def compare(request: HttpRequest, slug: str) -> HttpResponse:

@@ -128,7 +128,6 @@ def _choices(
     for target in preview.targets:
         if not target.is_eligible:
             continue
-        golden.prepare(target.version)
         number = target.version.number
         choices.append(
             _choice(
@@ -145,9 +144,7 @@ def _choices(
         "others": [target for target in preview.targets if not target.is_eligible],
         "by_version": {choice.version.pk: choice for choice in choices},
         "default_choice": _earlier(preview.current, choices),
-        "never_served": model.versions.listed().exclude(
-            pk__in=[target.version.pk for target in preview.targets]
-        ),
+        "never_served": preview.never_served,
         "pinned": running,
     }
 

@@ -131,6 +131,7 @@ def _in_words(preview: releases.Preview) -> dict[str, object]:
         "current": current,
         "target": target,
         "targets": preview.targets,
+        "never_served": [version.number for version in preview.never_served],
         "changes": changes,
         "stays": stays,
         "warnings": warnings,
