@@ -40,6 +40,7 @@ class Action(models.TextChoices):
     KEY_REVOKED = "key.revoked"
     KEY_ROTATED = "key.rotated"
     KEY_USED = "key.used"  # only ever refused: a key that is over was tried
+    ADMIN_ENTERED = "admin.entered"  # only ever refused: somebody who may not enter sent a form
     MODEL_CREATED = "model.created"
     MODEL_CHANGED = "model.changed"
     MODEL_DELETED = "model.deleted"

@@ -65,6 +65,11 @@ def require_present(model: RegisteredModel) -> None:
         )
 
 
+def deleted(model: RegisteredModel) -> Gone:
+    """Somebody was faster and deleted it."""
+    return Gone(_("%(model)s is deleted.") % {"model": model}, code="deleted")
+
+
 def environment_named(slug: str) -> Environment:
     """The environment of that name; Refused `unknown_environment` (422) when there is none."""
     environment = Environment.objects.filter(slug=slug).first()

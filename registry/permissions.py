@@ -40,6 +40,10 @@ def can_upload(user: Any, model: RegisteredModel) -> bool:
 
 
 def can_change_model(user: Any, model: RegisteredModel) -> bool:
+    return is_author_and_owner(user, model) and model.is_present
+
+
+def is_author_and_owner(user: Any, model: RegisteredModel) -> bool:
     return has_role(user, Role.AUTHOR) and model.is_owned_by(user)
 
 
@@ -48,7 +52,7 @@ def can_change_policy(user: Any, model: RegisteredModel) -> bool:
 
 
 def can_delete_model(user: Any, model: RegisteredModel) -> bool:
-    return can_change_model(user, model) or has_role(user, Role.ADMIN)
+    return is_author_and_owner(user, model) or has_role(user, Role.ADMIN)
 
 
 def can_see_tombstones(user: Any) -> bool:
@@ -56,7 +60,7 @@ def can_see_tombstones(user: Any) -> bool:
 
 
 def can_edit_draft(user: Any, version: ModelVersion) -> bool:
-    return has_role(user, Role.AUTHOR) and version.uploaded_by_id == user.pk
+    return has_role(user, Role.AUTHOR) and version.uploaded_by_id == user.pk and version.model.is_present
 
 
 def can_request(user: Any, version: ModelVersion) -> bool:
@@ -70,7 +74,7 @@ def can_decide(user: Any, request: ReleaseRequest) -> bool:
 
 def is_approver_of(user: Any, model: RegisteredModel) -> bool:
     """A person with the role, and of one of the teams that the model's policy names, if it names any."""
-    if not has_role(user, Role.APPROVER) or user.is_service:
+    if not has_role(user, Role.APPROVER) or user.is_service or not model.is_present:
         return False
     teams = model.rules.approver_groups
     return not teams or user.groups.filter(name__in=teams).exists()
@@ -82,11 +86,13 @@ def is_own_request(user: Any, request: ReleaseRequest) -> bool:
 
 def can_admit(user: Any, version: ModelVersion) -> bool:
     """An approver who did not upload it lets names into the jail; nobody else, superuser or not."""
-    return has_role(user, Role.APPROVER) and not user.is_service and user.pk != version.uploaded_by_id
+    is_person = has_role(user, Role.APPROVER) and not user.is_service
+    return is_person and user.pk != version.uploaded_by_id and version.model.is_present
 
 
 def can_withdraw(user: Any, request: ReleaseRequest) -> bool:
-    return request.requested_by_id == user.pk and has_role(user, Role.AUTHOR)
+    is_asker = request.requested_by_id == user.pk and has_role(user, Role.AUTHOR)
+    return is_asker and request.version.model.is_present
 
 
 def can_release(user: Any, model: RegisteredModel) -> bool:
@@ -98,7 +104,8 @@ def can_roll_back(user: Any, model: RegisteredModel) -> bool:
 
 
 def can_retire(user: Any, version: ModelVersion) -> bool:
-    return has_role(user, Role.OPERATOR) or (has_role(user, Role.AUTHOR) and version.model.is_owned_by(user))
+    may = has_role(user, Role.OPERATOR) or is_author_and_owner(user, version.model)
+    return may and version.model.is_present
 
 
 def can_lift_quarantine(user: Any, version: ModelVersion) -> bool:

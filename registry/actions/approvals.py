@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -60,6 +61,8 @@ def _ask(
     words = reason_from(reason)
     place = gate.environment_named(environment)
     require_full(mode)
+    if not version.model.lock_present():
+        raise gate.deleted(version.model)
     version.refresh_from_db(fields=["state"])
     if not version.may_be_requested:
         raise Refused(
@@ -183,6 +186,8 @@ def _record_decision(
     locked = ReleaseRequest.objects.select_for_update().get(pk=request.pk)
     if locked.state != State.WAITING:
         raise _decided_already(locked)
+    if verdict == Verdict.APPROVED:
+        _require_may_answer(locked.version)
     early = _("A decision cannot be older than what it is about.")
     at = times.instant(as_of, after=locked.requested_at, message=early)
     try:
@@ -208,6 +213,15 @@ def _record_decision(
     transaction.on_commit(partial(signals.request_decided.send, sender=ReleaseRequest, request_id=locked.pk))
     request.refresh_from_db()
     return request
+
+
+def _require_may_answer(version: ModelVersion) -> None:
+    if not gate.may_answer(version):
+        raise Refused(
+            _("%(version)s is %(state)s: it may not answer, so it cannot be approved.")
+            % {"version": version, "state": version.get_state_display().lower()},
+            code="version_barred",
+        )
 
 
 def _require_decider(actor: Any, request: ReleaseRequest) -> None:
@@ -244,22 +258,28 @@ def settle(request: ReleaseRequest) -> None:
         return
     if request.expires_at <= timezone.now():
         _close(request, State.EXPIRED, Action.REQUEST_EXPIRED)
-    elif binding(request.version, request.environment.slug) != request.bound:
+    elif (
+        request.version.state == ModelVersion.State.RETIRED
+        or binding(request.version, request.environment.slug) != request.bound
+    ):
         _close(request, State.STALE, Action.REQUEST_STALE)
 
 
-def settle_open(release: Release) -> None:
-    """After a release every other open request there compared with something that serves no more."""
-    others = ReleaseRequest.objects.open().filter(
-        version__model_id=release.model_id, environment_id=release.environment_id
-    )
-    for request in others.with_context():
-        settle(request)
+def lock_open(model: RegisteredModel) -> list[int]:
+    """Hold whatever is open about a model, so that nobody decides on it before it is settled.
+
+    Before the first audit event of a transaction: whoever decides takes the request first and the log's head then,
+    and of two who take them the other way round the database ends one.
+    """
+    found = ReleaseRequest.objects.open().filter(version__model=model)
+    ids = list(found.order_by("pk").values_list("pk", flat=True))
+    held = ReleaseRequest.objects.select_for_update(no_key=True).filter(pk__in=ids)
+    return list(held.order_by("pk").values_list("pk", flat=True))
 
 
-def settle_model(model: RegisteredModel) -> None:
-    """After a change of its policy, whatever was asked under the old one is about something else."""
-    for request in ReleaseRequest.objects.open().filter(version__model=model).with_context():
+def settle_all(ids: Iterable[int]) -> None:
+    """After an act these may be over, or about something that is there no more: as `lock_open` gave them."""
+    for request in ReleaseRequest.objects.filter(pk__in=list(ids)).with_context():
         settle(request)
 
 

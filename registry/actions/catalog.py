@@ -27,7 +27,7 @@ from registry import (
     signals,
     tables,
 )
-from registry.actions import policies
+from registry.actions import approvals, policies
 from registry.actions._words import reason_from
 from registry.audit import Action
 from registry.errors import FieldError, Invalid, Refused
@@ -388,6 +388,7 @@ def edit_draft(version: ModelVersion, *, actor: Any, **changes: Any) -> ModelVer
     for name in ("card", "notes", "requirements"):
         if name in changes:
             fields[name] = str(changes[name]).strip()
+    require_listed(version)
     before = version.state
     if not ModelVersion.objects.filter(pk=version.pk).move(old=EDITABLE, new=State.DRAFT, **fields):
         raise _wrong_state(version, _("only a draft, or a version whose checks failed, can be edited"))
@@ -413,6 +414,7 @@ def start_checks(version: ModelVersion, *, actor: Any) -> ModelVersion:
     """
     permissions.require_role(permissions.can_upload(actor, version.model), Role.AUTHOR)
     version.refresh_from_db(fields=["state", "schema"])
+    require_listed(version)
     if not version.schema.get("fields"):
         raise _no_schema()
     if Admission.objects.filter(version=version, verdict=Admission.Verdict.REFUSED).exists():
@@ -424,6 +426,17 @@ def start_checks(version: ModelVersion, *, actor: Any) -> ModelVersion:
     if version.unknown_names:
         return _hold_for_review(version, actor)
     return begin_checks(version, old=[State.DRAFT, State.CHECKS_FAILED], actor=actor)
+
+
+def require_listed(version: ModelVersion) -> None:
+    """What lists leave out must not come to answer again behind everybody's back."""
+    version.refresh_from_db(fields=["archived_at"])
+    if version.archived_at is not None:
+        raise Refused(
+            _("%(version)s is archived.") % {"version": version},
+            code="archived",
+            fix=_("Show it in lists again first."),
+        )
 
 
 def begin_checks(version: ModelVersion, *, old: Iterable[str], actor: Any) -> ModelVersion:
@@ -522,6 +535,7 @@ def retire(version: ModelVersion, *, reason: str, actor: Any) -> ModelVersion:
         new=State.RETIRED,
     ):
         raise _wrong_state(version, _("it cannot be retired now"))
+    asked = approvals.lock_open(version.model)
     audit.record(
         Action.VERSION_RETIRED,
         target=version,
@@ -530,6 +544,7 @@ def retire(version: ModelVersion, *, reason: str, actor: Any) -> ModelVersion:
         before={"state": old},
         after={"state": State.RETIRED},
     )
+    approvals.settle_all(asked)
     version.refresh_from_db()
     return version
 

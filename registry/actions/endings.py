@@ -8,7 +8,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 
 from registry import audit, gate, permissions, signals
-from registry.actions import approvals
+from registry.actions import approvals, catalog
 from registry.actions._words import reason_from
 from registry.audit import Action
 from registry.errors import FieldError, Invalid, Refused
@@ -41,6 +41,13 @@ def _put(version: ModelVersion, away: bool, action: Action, reason: str, actor: 
             % {"version": version, "state": version.get_state_display().lower()},
             code="not_ended",
             fix=_("Retire it first."),
+        )
+    serving = catalog.serving_in(version) if away else []
+    if serving:
+        raise Refused(
+            _("%(version)s is serving in %(places)s.") % {"version": version, "places": ", ".join(serving)},
+            code="still_serving",
+            fix=_("Release another version first."),
         )
     at = timezone.now() if away else None
     if not ModelVersion.objects.filter(pk=version.pk, archived_at__isnull=away).update(archived_at=at):
@@ -83,8 +90,10 @@ def delete_model(model: RegisteredModel, *, reason: str, confirm: str = "", acto
     before = _remains(model, ended)
     if not RegisteredModel.objects.filter(pk=model.pk, deleted_at=None).update(deleted_at=timezone.now()):
         raise Refused(_("%(model)s is deleted already.") % {"model": model}, code="deleted")
+    still_open = approvals.lock_open(model)
     audit.record(Action.MODEL_DELETED, target=model, actor=actor, reason=words, before=before)
-    _withdraw_requests(model, actor)
+    for request in ReleaseRequest.objects.filter(pk__in=still_open).with_context():
+        approvals.close_with_model(request, actor=actor)
     model.refresh_from_db()
     transaction.on_commit(partial(signals.model_deleted.send, sender=RegisteredModel, model_id=model.pk))
     return model
@@ -132,8 +141,3 @@ def _remains(model: RegisteredModel, ended: list[Release]) -> dict[str, Any]:
         "releases": model.releases.count(),
         "requests": ReleaseRequest.objects.filter(version__model=model).count(),
     }
-
-
-def _withdraw_requests(model: RegisteredModel, actor: Any) -> None:
-    for request in ReleaseRequest.objects.open().filter(version__model=model).with_context():
-        approvals.close_with_model(request, actor=actor)

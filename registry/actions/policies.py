@@ -36,6 +36,7 @@ def change_policy(model: RegisteredModel, policy: Any, *, actor: Any) -> Registe
         return model
     model.policy = after.to_json()
     model.save(update_fields=["policy"])
+    under_the_old = approvals.lock_open(model)
     audit.record(
         Action.MODEL_POLICY_CHANGED,
         target=model,
@@ -44,7 +45,7 @@ def change_policy(model: RegisteredModel, policy: Any, *, actor: Any) -> Registe
         after=after.to_json(),
         changes=differences(before, after),
     )
-    approvals.settle_model(model)
+    approvals.settle_all(under_the_old)
     transaction.on_commit(partial(signals.policy_changed.send, sender=RegisteredModel, model_id=model.pk))
     return model
 

@@ -7,6 +7,7 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from registry import audit, permissions, ports, signals
+from registry.actions import catalog
 from registry.actions._words import reason_from
 from registry.audit import Action
 from registry.errors import Refused
@@ -53,6 +54,7 @@ def lift_quarantine(version: ModelVersion, *, reason: str, actor: Any) -> ModelV
     version.refresh_from_db(fields=["state"])
     if version.state != State.QUARANTINED:
         raise _not_quarantined(version)
+    catalog.require_listed(version)
     ports.replay.replay(version.pk)
     return _lift(version, words, actor)
 

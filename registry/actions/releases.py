@@ -14,7 +14,7 @@ from registry import as_of as times
 from registry.actions import approvals
 from registry.actions._words import reason_from
 from registry.audit import Action
-from registry.errors import Gone, NotFound, Refused
+from registry.errors import NotFound, Refused
 from registry.models import (
     PRODUCTION,
     Environment,
@@ -301,10 +301,12 @@ def _append(made: Release, current: Release | None) -> Release:
 def _require_not_deleted(model: RegisteredModel) -> None:
     """Asked once the row is written: who deletes waits for it from then on."""
     if RegisteredModel.objects.tombstones().filter(pk=model.pk).exists():
-        raise Gone(_("%(model)s is deleted.") % {"model": model}, code="deleted")
+        raise gate.deleted(model)
 
 
 def _tell(made: Release, before: Release | None, action: Action, actor: Any, as_of: datetime | None) -> None:
+    # All others that are open there compared with what serves no more.
+    others = approvals.lock_open(made.model)
     audit.record(
         action,
         target=made,
@@ -315,7 +317,7 @@ def _tell(made: Release, before: Release | None, action: Action, actor: Any, as_
         environment=made.environment.slug,
         **times.told(as_of),
     )
-    approvals.settle_open(made)
+    approvals.settle_all(others)
     transaction.on_commit(partial(signals.serving_changed.send, sender=Release, release_id=made.pk))
 
 

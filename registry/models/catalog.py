@@ -103,6 +103,16 @@ class RegisteredModel(models.Model):
         """What holds for this model, typed; `policy` is only how it is kept."""
         return Policy.read(self.policy, self.task)
 
+    @property
+    def is_present(self) -> bool:
+        """Nothing happens to a deleted model any more, nor to what belongs to it."""
+        return self.deleted_at is None
+
+    def lock_present(self) -> bool:
+        """Let nobody delete the model until the transaction ends; False where somebody was faster."""
+        locked = type(self).objects.select_for_update(no_key=True).only("pk")
+        return locked.filter(pk=self.pk, deleted_at=None).first() is not None
+
     def is_owned_by(self, user: Any) -> bool:
         return self.owners.filter(pk=user.pk).exists()
 
