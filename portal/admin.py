@@ -111,6 +111,10 @@ class ActsAdmin(PanelAdmin):
         """Those that apply to the row and that this person may do."""
         raise NotImplementedError
 
+    def known(self) -> list[Act]:
+        """All that there are: what is not offered the verb itself refuses, and that is written down."""
+        raise NotImplementedError
+
     def facts(self, found: Any) -> list[tuple[str, Any]]:
         return [
             (
@@ -130,7 +134,7 @@ class ActsAdmin(PanelAdmin):
         acts = self.acts(request, found)
         form = ReasonForm(request.POST or None)
         if request.method == "POST":
-            chosen = next((act for act in acts if act.name == request.POST.get("act")), None)
+            chosen = next((act for act in self.known() if act.name == request.POST.get("act")), None)
             if chosen is None:
                 raise PermissionDenied
             if form.is_valid() and self._do(request, found, chosen, form):
@@ -185,12 +189,18 @@ class VersionAdmin(ActsAdmin):
     def acts(self, request: HttpRequest, found: ModelVersion) -> list[Act]:
         if not permissions.can_retire(request.user, found):
             return []
+        unarchive, retire, archive = self.known()
         if found.archived_at:
-            return [Act("unarchive", _("Show in lists again"), Action.VERSION_UNARCHIVED, endings.unarchive)]
-        acts = [Act("retire", _("Retire"), Action.VERSION_RETIRED, catalog.retire)]
-        if found.state in endings.ENDED:
-            acts.append(Act("archive", _("Archive"), Action.VERSION_ARCHIVED, endings.archive))
-        return [act for act in acts if act.name != "retire" or found.state != ModelVersion.State.RETIRED]
+            return [unarchive]
+        acts = [] if found.state == ModelVersion.State.RETIRED else [retire]
+        return [*acts, archive] if found.state in endings.ENDED else acts
+
+    def known(self) -> list[Act]:
+        return [
+            Act("unarchive", _("Show in lists again"), Action.VERSION_UNARCHIVED, endings.unarchive),
+            Act("retire", _("Retire"), Action.VERSION_RETIRED, catalog.retire),
+            Act("archive", _("Archive"), Action.VERSION_ARCHIVED, endings.archive),
+        ]
 
 
 @admin.register(RegisteredModel)
@@ -205,6 +215,9 @@ class ModelAdmin(ActsAdmin):
     def acts(self, request: HttpRequest, found: RegisteredModel) -> list[Act]:
         if found.deleted_at or not permissions.can_delete_model(request.user, found):
             return []
+        return self.known()
+
+    def known(self) -> list[Act]:
         return [Act("delete", _("Delete"), Action.MODEL_DELETED, endings.delete_model)]
 
 

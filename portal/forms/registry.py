@@ -8,6 +8,7 @@ from django import forms
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
+from django.db.models import Q
 from django.forms import formset_factory
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
@@ -493,10 +494,11 @@ class ReleaseForm(RequestForm):
     expect = forms.IntegerField(widget=forms.HiddenInput, required=False)
     field_order = ["version", "environment", "mode", "reason"]
 
-    def __init__(self, *args: Any, model: RegisteredModel, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, version: ModelVersion, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        checked = model.versions.filter(state=ModelVersion.State.CHECKED)
-        self.fields["version"].queryset = checked  # type: ignore[attr-defined]
+        # The one that the page is about is always there: why it may not be released, the verb says.
+        offered = Q(state=ModelVersion.State.CHECKED) | Q(pk=version.pk)
+        self.fields["version"].queryset = version.model.versions.filter(offered)  # type: ignore[attr-defined]
         self.fields["version"].label_from_instance = lambda version: version.label  # type: ignore[attr-defined]
 
 

@@ -382,12 +382,13 @@ def version_release(request: HttpRequest, slug: str, number: int) -> HttpRespons
     """Let an approved version answer: an operator's act."""
     version = get_version(request, slug, number)
     model = version.model
-    permissions.require_role(permissions.can_release(request.user, model), Role.OPERATOR)
+    may = permissions.can_release(request.user, model)
+    require_role(request, Action.RELEASE_MADE, version, may, Role.OPERATOR)
     golden.prepare(version)
     current = Release.objects.current(model)
     form = ReleaseForm(
         request.POST or None,
-        model=model,
+        version=version,
         initial={
             "version": version.pk,
             "environment": _first_environment(version),

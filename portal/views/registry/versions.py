@@ -171,7 +171,8 @@ def history_of(version: ModelVersion) -> list[AuditEvent]:
 
 def version_upload(request: HttpRequest, slug: str) -> HttpResponse:
     model = get_model(request, slug)
-    permissions.require_role(permissions.can_upload(request.user, model), Role.AUTHOR)
+    may = permissions.can_upload(request.user, model)
+    require_role(request, Action.VERSION_UPLOADED, model, may, Role.AUTHOR)
     form = UploadForm(request.POST or None, request.FILES or None, model=model)
     if request.method == "POST" and form.is_valid():
         version = _upload(request, model, form)
@@ -218,9 +219,16 @@ def _upload(request: HttpRequest, model: RegisteredModel, form: UploadForm) -> M
 def version_edit(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     """The schema and the papers of a draft, or of a version whose checks failed; saving may start the checks."""
     version = get_version(request, slug, number)
-    permissions.require(
-        permissions.can_edit_draft(request.user, version), _("Only its uploader may edit this draft.")
-    )
+    with on_the_record(request, Action.VERSION_EDITED, version):
+        permissions.require(
+            permissions.can_edit_draft(request.user, version), _("Only its uploader may edit this draft.")
+        )
+    if not version.is_editable and request.method == "POST":
+        # The verb says why, and writes it down.
+        form = PapersForm(request.POST, initial=papers_initial(version), prefix="papers")
+        attempt(request, form, Action.VERSION_EDITED, version, catalog.edit_draft, version)
+        messages.error(request, problems(form))
+        return redirect(version)
     if not version.is_editable:
         messages.info(
             request,
@@ -312,7 +320,8 @@ def version_archive(request: HttpRequest, slug: str, number: int) -> HttpRespons
 def version_request(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     """Ask that a version may answer."""
     version = get_version(request, slug, number)
-    permissions.require_role(permissions.can_request(request.user, version), Role.AUTHOR)
+    may = permissions.can_request(request.user, version)
+    require_role(request, Action.REQUEST_MADE, version, may, Role.AUTHOR)
     form = RequestForm(request.POST or None)
     if request.method == "POST" and form.is_valid():
         made = attempt(
