@@ -29,10 +29,10 @@ PEOPLE = {
 class Portal:
     """Web, worker and model supervisor, one process each."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *arguments: str) -> None:
         self.folder = folder
         self.environ = {**os.environ, **ENVIRON, "MODELGATE_DATA_DIR": str(folder)}
-        command = [*MANAGE, "up", "--no-demo", "--port", "0", "--data-dir", str(folder)]
+        command = [*MANAGE, "up", "--no-demo", "--port", "0", "--data-dir", str(folder), *arguments]
         self._printed = folder.with_suffix(".log")
         with self._printed.open("wb") as printed:
             self.process = subprocess.Popen(
