@@ -28,9 +28,8 @@ def get_model(request: HttpRequest, slug: str) -> RegisteredModel:
 
 
 def get_version(request: HttpRequest, slug: str, number: int) -> ModelVersion:
-    versions = ModelVersion.objects.select_related(
-        "model", "uploaded_by", "reference", "evaluation", "admission__decided_by"
-    )
+    versions = ModelVersion.objects.select_related("model", "uploaded_by", "reference", "evaluation")
+    versions = versions.prefetch_related("admissions__decided_by")
     return get_object_or_404(versions, model=get_model(request, slug), number=number)
 
 

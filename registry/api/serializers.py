@@ -201,8 +201,9 @@ class VersionSerializer(serializers.ModelSerializer):
 
     @extend_schema_field(AdmissionSerializer(allow_null=True))
     def get_admission(self, version: ModelVersion) -> dict[str, Any] | None:
-        found = getattr(version, "admission", None)
-        return found and dict(AdmissionSerializer(found).data)
+        """The last word: on packages, where names were admitted before."""
+        found = list(version.admissions.all())
+        return dict(AdmissionSerializer(found[-1]).data) if found else None
 
     def get_url(self, version: ModelVersion) -> str:
         kwargs = {"slug": version.model.slug, "number": version.number}

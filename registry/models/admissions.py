@@ -10,13 +10,13 @@ from registry.models.catalog import ModelVersion
 
 
 class Admission(models.Model):
-    """One approver's word on the unknown names of one version, given once. Append-only."""
+    """One approver's word on what one version needs: unknown names before its checks, packages after. Append-only."""
 
     class Verdict(models.TextChoices):
         ADMITTED = "admitted", _("Admitted")
         REFUSED = "refused", _("Refused")
 
-    version = models.OneToOneField(ModelVersion, models.PROTECT, related_name="admission")
+    version = models.ForeignKey(ModelVersion, models.PROTECT, related_name="admissions")
     verdict = models.CharField(max_length=8, choices=Verdict)
     sha256 = models.CharField(max_length=64)
     names = models.JSONField(default=list)
@@ -25,6 +25,7 @@ class Admission(models.Model):
     decided_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
+        ordering = ["pk"]
         constraints = [
             models.CheckConstraint(
                 condition=Q(verdict__in=["admitted", "refused"]), name="registry_admission_verdict_known"

@@ -194,4 +194,4 @@ def test_in_the_admin_site_too_only_one_decides(
     waiting.refresh_from_db()
     assert waiting.state == "checks_failed"
     assert "message" in answer.content.decode()
-    assert list(waiting.model.versions.values_list("admission__comment", flat=True)) == ["Unknown to all."]
+    assert list(waiting.model.versions.values_list("admissions__comment", flat=True)) == ["Unknown to all."]

@@ -83,7 +83,7 @@ def test_an_approver_admits_exactly_the_names_and_the_checks_start(
     waiting.refresh_from_db()
     assert (waiting.state, waiting.admitted, waiting.names_to_review) == ("checking", NAMES, [])
     assert no_checks == [waiting.pk]
-    admission = waiting.admission
+    admission = waiting.admissions.get()
     assert (admission.verdict, admission.names, admission.decided_by) == ("admitted", NAMES, approver)
     event = AuditEvent.objects.get(action="version.admitted")
     assert (event.reason, event.actor_name) == (WHY, str(approver))
@@ -237,6 +237,17 @@ def test_what_was_admitted_is_written_for_good(waiting: ModelVersion, approver: 
     for statement in ("UPDATE registry_admission SET comment = 'x'", "DELETE FROM registry_admission"):
         with pytest.raises(DatabaseError, match="append-only"), transaction.atomic():
             connection.cursor().execute(statement)
+
+
+def test_packages_are_admitted_after_names(waiting: ModelVersion, approver: User, no_checks: Any) -> None:
+    admissions.admit(waiting, names=NAMES, comment=WHY, actor=approver)
+    packages = ["scikit-learn==1.5.2 → 1.7.0"]
+    catalog.finish_checks(waiting, passed=False, measured={}, environment={}, to_review=packages)
+
+    admissions.admit(waiting, names=packages, comment="Its answers are the same.", actor=approver)
+
+    assert [one.names for one in waiting.admissions.all()] == [NAMES, packages]
+    assert (waiting.state, waiting.admitted) == ("checking", sorted([*NAMES, *packages]))
 
 
 # --- through the API ---

@@ -31,10 +31,12 @@ class Versions(Endpoint):
     serializer_class = VersionSerializer
 
     def rows(self) -> QuerySet[ModelVersion]:
-        versions = ModelVersion.objects.select_related(
-            "model", "uploaded_by", "reference", "evaluation", "admission__decided_by"
+        versions = ModelVersion.objects.select_related("model", "uploaded_by", "reference", "evaluation")
+        return (
+            versions.prefetch_related("checks", "admissions__decided_by")
+            .filter(model=self.get_model())
+            .order_by("-number")
         )
-        return versions.prefetch_related("checks").filter(model=self.get_model()).order_by("-number")
 
 
 @extend_schema(parameters=[ArchivedQuery])
