@@ -83,7 +83,7 @@ def delete_model(model: RegisteredModel, *, reason: str, confirm: str = "", acto
         code="not_owner",
     )
     words = reason_from(reason)
-    # A release that is being written holds a share of this row: wait for it, then see it.
+    # A release that is being written holds this row (`lock_present`): wait for it, then see it.
     RegisteredModel.objects.select_for_update().get(pk=model.pk)
     ended = serving(model)
     _require_confirmed(model, ended, confirm)

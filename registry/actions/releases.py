@@ -289,19 +289,15 @@ def _lost_race(current: Release | None) -> Refused:
 
 def _append(made: Release, current: Release | None) -> Release:
     made.number = current.number + 1 if current else 1
+    # A row that refers to the model holds no share of it before the commit: PostgreSQL looks at references then.
+    if not made.model.lock_present():
+        raise gate.deleted(made.model)
     try:
         with transaction.atomic():
             made.save()
-            _require_not_deleted(made.model)
     except IntegrityError as exc:
         raise _lost_race(Release.objects.current(made.model, made.environment.slug)) from exc
     return made
-
-
-def _require_not_deleted(model: RegisteredModel) -> None:
-    """Asked once the row is written: who deletes waits for it from then on."""
-    if RegisteredModel.objects.tombstones().filter(pk=model.pk).exists():
-        raise gate.deleted(model)
 
 
 def _tell(made: Release, before: Release | None, action: Action, actor: Any, as_of: datetime | None) -> None:
