@@ -89,8 +89,13 @@ def _release(
     actor: Any,
 ) -> Release:
     current = _current_as_expected(model, place, expect)
-    _require_not_frozen(model, place)
-    request = _approval_of(version, place)
+    try:
+        _require_not_frozen(model, place)
+        request = _approval_of(version, place)
+    except Refused:
+        # Somebody who was faster a moment ago is the reason, and worth more than what follows from it.
+        _current_as_expected(model, place, current.number if current else 0)
+        raise
     begins = _instant(as_of, current, request)
     made = _append(
         Release(
