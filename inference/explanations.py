@@ -124,9 +124,9 @@ def explained_classes(schema: Schema, classes: Sequence[Label], indices: Any, co
 
 def background(version: ModelVersion) -> pa.Table:
     """Reference rows, spread over all of them; none where the version has no reference data."""
-    if version.reference_id is None:
+    if version.reference is None or version.reference_id is None:
         return trusted_table(version.schema_object, [])
-    return _background(version.pk, version.reference_id)
+    return _background(version.pk, version.sha256, version.reference_id, version.reference.sha256)
 
 
 def importance(reasons: Reasons) -> dict[str, float]:
@@ -137,8 +137,8 @@ def importance(reasons: Reasons) -> dict[str, float]:
 
 
 @lru_cache(maxsize=16)
-def _background(version_id: int, dataset_id: int) -> pa.Table:
-    """A version's schema and data never change once it answers, so that this may be kept."""
+def _background(version_id: int, _file: str, dataset_id: int, _data: str) -> pa.Table:
+    """A version's schema and data never change once it answers, so that this may be kept: by number and by hash."""
     schema = ModelVersion.objects.only("schema").get(pk=version_id).schema_object
     table = sampling.spread(tables.read_dataset(Dataset.objects.get(pk=dataset_id)), 2 * BACKGROUND)
     checked = validate_columns(schema, table)
