@@ -3,9 +3,8 @@
 A form that declines rows (scikit-learn would refuse them) hands them to the runner, whose refusal is the answer.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pyarrow as pa
 
@@ -13,19 +12,19 @@ from inference import compiled, runners
 from inference.compiled import CompiledForm, Declined
 from inference.models import stored_form
 from inference.runners import Answer, FreshRunner, Question, Reasons
-from inference.validation import trusted_table
+from inference.validation import Checked, Columns, Given
 from registry.models import ModelVersion
 
 
-def predict_rows(version: ModelVersion, rows: Sequence[Mapping[str, Any]]) -> Answer:
+def predict_checked(version: ModelVersion, checked: Checked) -> Answer:
     """Answer validated rows, all or none. Raises ModelError, ModelTimeout or ModelUnavailable."""
-    form = choose(version, len(rows))
+    form = choose(version, len(checked.given))
     if form is not None:
         try:
-            return form.answer_rows(rows)
+            return _by_form(form, checked.given)
         except Declined:
             pass
-    return runners.predict(version, trusted_table(version.schema_object, rows))
+    return runners.predict(version, checked.table)
 
 
 def predict(version: ModelVersion, table: pa.Table, deadline: float | None = None) -> Answer:
@@ -37,6 +36,12 @@ def predict(version: ModelVersion, table: pa.Table, deadline: float | None = Non
         except Declined:
             pass
     return runners.predict(version, table, deadline)
+
+
+def _by_form(form: CompiledForm, given: Given) -> Answer:
+    if isinstance(given, Columns):
+        return form.answer_lists(given.values, given.count)
+    return form.answer_table(given) if isinstance(given, pa.Table) else form.answer_rows(given)
 
 
 class FreshEngine:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NotRequired, TypedDict
 
 import orjson
 import pyarrow as pa
@@ -39,27 +39,16 @@ INSERT_ROWS = 500
 SERVICE = frozenset({200, 422, 503, 504})
 
 
-class LoggedRow(NamedTuple):
+class LoggedRow(TypedDict):
     """One answered row as the log keeps it."""
 
     id: str
     inputs: Mapping[str, Any]
-    label: Label | None = None
-    value: float | None = None
-    probabilities: Mapping[str, float] | None = None
-    warnings: Sequence[Mapping[str, str]] = ()
-    why: Mapping[str, Any] | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "inputs": self.inputs,
-            "label": self.label,
-            "value": self.value,
-            "probabilities": self.probabilities,
-            "warnings": list(self.warnings),
-            **({"why": self.why} if self.why else {}),
-        }
+    label: Label | None
+    value: float | None
+    probabilities: Mapping[str, float] | None
+    warnings: Sequence[Mapping[str, str]]
+    why: NotRequired[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,7 +91,7 @@ class LoggedCall:
             **({"code": self.code} if self.code else {}),
             "ms": self.latency_ms,
             "asked": self.asked,
-            "rows": [row.to_json() for row in self.rows],
+            "rows": self.rows,
         }
         return orjson.dumps(body)
 

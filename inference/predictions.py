@@ -42,9 +42,25 @@ class PredictedRow(NamedTuple):
             "label": self.label,
             "value": self.value,
             "probabilities": self.probabilities,
-            "warnings": [warning.to_json() for warning in self.warnings],
+            "warnings": self._warnings(),
             **(self.why.to_json() if self.why else explanations.UNASKED),
         }
+
+    def to_log(self) -> LoggedRow:
+        logged: LoggedRow = {
+            "id": self.id,
+            "inputs": self.inputs,
+            "label": self.label,
+            "value": self.value,
+            "probabilities": self.probabilities,
+            "warnings": self._warnings(),
+        }
+        if self.why:
+            logged["why"] = self.why.to_json()
+        return logged
+
+    def _warnings(self) -> list[dict[str, str]]:
+        return [warning.to_json() for warning in self.warnings] if self.warnings else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,11 +197,11 @@ def _answer(
         explanations.require_few(len(rows))
     checked = here.judge.judge(rows, as_text=as_text)
     _require_valid(checked)
-    answer = engines.predict_rows(release.version, checked.rows())
+    answer = engines.predict_checked(release.version, checked)
     predicted = _rows(here.schema, checked, answer, ids or prediction_ids.new_ids(len(rows)))
     if explain:
         predicted = _explained(predicted, explanations.of(release.version, checked.rows(), answer))
-    latency = call.record(200, [_logged(row) for row in predicted])
+    latency = call.record(200, [row.to_log() for row in predicted])
     return Answer(
         model=call.model.slug,
         version=release.version.number,
@@ -226,20 +242,13 @@ def _require_valid(checked: Checked) -> None:
 def _rows(schema: Schema, checked: Checked, answer: runners.Answer, ids: Sequence[str]) -> list[PredictedRow]:
     classes = [_class(schema.target, each) for each in answer.classes]
     rows = checked.rows()
-    labels = _labels(classes, answer, len(rows))
-    values = answer.values.tolist() if answer.values is not None else [None] * len(rows)
-    probabilities = _by_class(schema.target, classes, answer, len(rows))
-    return [
-        PredictedRow(
-            id=ids[position],
-            label=labels[position],
-            value=values[position],
-            probabilities=probabilities[position],
-            inputs=inputs,
-            warnings=checked.warnings.get(position, ()),
-        )
-        for position, inputs in enumerate(rows)
-    ]
+    count = len(rows)
+    labels = _labels(classes, answer, count)
+    values = answer.values.tolist() if answer.values is not None else [None] * count
+    probabilities = _by_class(schema.target, classes, answer, count)
+    warnings = [checked.warnings.get(position, ()) for position in range(count)]
+    cells = zip(ids, labels, values, probabilities, rows, warnings, [None] * count, strict=True)
+    return list(map(PredictedRow._make, cells))
 
 
 def _explained(predicted: Sequence[PredictedRow], whys: Sequence[Why | RowWarning]) -> list[PredictedRow]:
@@ -274,16 +283,6 @@ def _by_class(
     rows = answer.probabilities.tolist()
     if len(names) > len(columns):
         rows = [[*row, 0.0] for row in rows]
+    if [place for _name, place in places] == list(range(len(names))):
+        return [dict(zip(names, row, strict=True)) for row in rows]
     return [{name: row[place] for name, place in places} for row in rows]
-
-
-def _logged(row: PredictedRow) -> LoggedRow:
-    return LoggedRow(
-        id=row.id,
-        inputs=row.inputs,
-        label=row.label,
-        value=row.value,
-        probabilities=row.probabilities,
-        warnings=[warning.to_json() for warning in row.warnings],
-        why=row.why.to_json() if row.why else None,
-    )

@@ -13,8 +13,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from operator import itemgetter
 from types import NoneType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -73,15 +74,34 @@ class Examined(NamedTuple):
     warning: RowWarning | None = None
 
 
+@dataclass(frozen=True)
+class Columns:
+    """Values by column, as JSON has them: every column of a schema, in its order."""
+
+    count: int
+    values: Mapping[str, Sequence[Any]]
+
+    def __len__(self) -> int:
+        return self.count
+
+    @cached_property
+    def rows(self) -> list[dict[str, Any]]:
+        names = tuple(self.values)
+        return [dict(zip(names, row, strict=True)) for row in zip(*self.values.values(), strict=True)]
+
+
+Given: TypeAlias = "Sequence[dict[str, Any]] | Columns | pa.Table"
+
+
 @dataclass
 class Checked:
     """Rows after validation, every one of them (bad cells are null), in the schema's columns and order.
 
-    Whoever judged rows has rows, whoever judged columns a table; each is made of the other when it is asked for.
+    Whoever judged rows has rows, whoever judged columns has columns or a table; the others are made when asked for.
     """
 
     schema: Schema
-    given: "Sequence[dict[str, Any]] | pa.Table"
+    given: Given
     errors: list[FieldError]
     error_count: int
     warnings: dict[int, list[RowWarning]]  # by row
@@ -100,9 +120,16 @@ class Checked:
 
     @cached_property
     def table(self) -> pa.Table:
-        return self.given if isinstance(self.given, pa.Table) else trusted_table(self.schema, self.given)
+        if isinstance(self.given, pa.Table):
+            return self.given
+        if isinstance(self.given, Columns):
+            types = [ARROW_TYPES[each.type] for each in self.schema.fields]
+            return _table(self.schema, map(pa.array, self.given.values.values(), types))
+        return trusted_table(self.schema, self.given)
 
     def rows(self) -> Sequence[dict[str, Any]]:
+        if isinstance(self.given, Columns):
+            return self.given.rows
         if not isinstance(self.given, pa.Table):
             return self.given
         rows: list[dict[str, Any]] = self.given.to_pylist()
@@ -351,6 +378,8 @@ class RowJudge:
         self._cells: list[_Cell] = [
             (each, each.name, not each.required, _plain(each)) for each in schema.fields
         ]
+        # All of a row's cells at once; of a single name it would not give a row.
+        self._pick = itemgetter(*schema.names) if len(self._cells) > 1 else None
 
     def judge(self, rows: Sequence[Any], *, as_text: bool = False) -> Checked:
         if len(rows) >= MANY and not as_text:
@@ -363,17 +392,32 @@ class RowJudge:
 
     def _together(self, rows: Sequence[Any]) -> Checked | None:
         """The same for many rows, column by column; None where anything is wrong, which is told row by row."""
-        if not all(type(row) is dict for row in rows) or not all(map(self._names.issuperset, rows)):
+        given = self._columns_of(rows)
+        if given is None:
             return None
         collector = _Collector()
-        columns = [self._column(cell, [row.get(cell[1]) for row in rows], collector) for cell in self._cells]
+        values = {
+            cell[1]: self._column(cell, each, collector)
+            for cell, each in zip(self._cells, given, strict=True)
+        }
         if collector.error_count:
             return None
-        names = [name for _each, name, _may_miss, _plain in self._cells]
-        clean = [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
-        return collector.checked(self.schema, clean)
+        return collector.checked(self.schema, Columns(len(rows), values))
 
-    def _column(self, cell: "_Cell", given: list[Any], collector: "_Collector") -> list[Any]:
+    def _columns_of(self, rows: Sequence[Any]) -> Iterable[Sequence[Any]] | None:
+        """The schema's columns of rows that have no other names; None where one is no row, or has a strange name."""
+        if set(map(type, rows)) != {dict}:
+            return None
+        if self._pick is not None and set(map(len, rows)) == {len(self._cells)}:
+            try:
+                return zip(*map(self._pick, rows), strict=True)
+            except KeyError:
+                pass
+        if not all(map(self._names.issuperset, rows)):
+            return None
+        return [[row.get(name) for row in rows] for _each, name, _may_miss, _plain in self._cells]
+
+    def _column(self, cell: "_Cell", given: Sequence[Any], collector: "_Collector") -> Sequence[Any]:
         each, name, may_miss, plain = cell
         if (fine := plain.column(given, may_miss)) is not None:
             return fine
@@ -422,7 +466,7 @@ class _Plain:
     def __call__(self, value: Any) -> Any:
         raise NotImplementedError
 
-    def column(self, given: list[Any], may_miss: bool) -> list[Any] | None:
+    def column(self, given: Sequence[Any], may_miss: bool) -> Sequence[Any] | None:
         """The same for a whole column, in which None is fine if it may be missing; None when any value is unsure."""
         read = [None if value is None and may_miss else self(value) for value in given]
         return None if any(value is UNSURE for value in read) else read
@@ -444,18 +488,23 @@ class _PlainNumber(_Plain):
             return value if self._is_whole else float(value)
         return UNSURE
 
-    def column(self, given: list[Any], may_miss: bool) -> list[Any] | None:
+    def column(self, given: Sequence[Any], may_miss: bool) -> Sequence[Any] | None:
         kinds = set(map(type, given))
-        if may_miss:
-            kinds.discard(NoneType)
+        has_gaps = may_miss and NoneType in kinds
+        if has_gaps:
+            kinds.remove(NoneType)
         if not kinds <= self._types:
             return None
-        numbers = [value for value in given if value is not None] if may_miss else given
-        if numbers and not (self._low <= min(numbers) and max(numbers) <= self._high):
+        numbers = [value for value in given if value is not None] if has_gaps else given
+        if numbers and not self._holds(numbers):
             return None
         if int not in kinds or self._is_whole:
             return given
         return [None if value is None else float(value) for value in given]
+
+    def _holds(self, numbers: Sequence[float]) -> bool:
+        """All within the range; what is no number would hide from `min` and `max`, but not from their sum."""
+        return self._low <= min(numbers) and max(numbers) <= self._high and math.isfinite(sum(numbers))
 
 
 class _PlainBoolean(_Plain):
@@ -471,7 +520,7 @@ class _PlainCategory(_Plain):
     def __call__(self, value: Any) -> Any:
         return self._known.get(value, UNSURE) if type(value) is str else UNSURE
 
-    def column(self, given: list[Any], may_miss: bool) -> list[Any] | None:
+    def column(self, given: Sequence[Any], may_miss: bool) -> Sequence[Any] | None:
         known = self._known_or_missing if may_miss else self._known.keys()
         try:
             return given if known >= set(given) else None
@@ -506,7 +555,7 @@ def _unknown(schema: Schema, name: str) -> Problem:
     )
 
 
-def _table(schema: Schema, arrays: Sequence[Any]) -> pa.Table:
+def _table(schema: Schema, arrays: Iterable[Any]) -> pa.Table:
     types = pa.schema([(each.name, ARROW_TYPES[each.type]) for each in schema.fields])
     return pa.Table.from_arrays(list(arrays), schema=types)
 
@@ -540,7 +589,7 @@ class _Collector:
         if len(self.errors) < MAX_ERRORS:
             self.errors.append(error)
 
-    def checked(self, schema: Schema, given: "Sequence[dict[str, Any]] | pa.Table") -> Checked:
+    def checked(self, schema: Schema, given: Given) -> Checked:
         self.errors.sort(key=lambda error: error.get("row") or 0)
         return Checked(schema, given, self.errors, self.error_count, self.warnings, self.error_rows)
 

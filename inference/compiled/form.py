@@ -56,6 +56,15 @@ class CompiledForm:
         """Answer validated rows; Declined where scikit-learn would refuse one of them."""
         return self._answer(sources.Rows(rows), lambda at, to: sources.Rows(rows[at:to]))
 
+    def answer_lists(self, columns: Mapping[str, Sequence[Any]], count: int) -> Answer:
+        """Answer validated columns; Declined as above."""
+
+        def cut(at: int, to: int) -> sources.Source:
+            part = {name: column[at:to] for name, column in columns.items()}
+            return sources.Lists(part, min(to, count) - at)
+
+        return self._answer(sources.Lists(columns, count), cut)
+
     def answer_table(self, table: pa.Table) -> Answer:
         """Answer a validated table in the schema's types; Declined as above."""
         return self._answer(sources.Columns(table), lambda at, to: sources.Columns(table.slice(at, to - at)))

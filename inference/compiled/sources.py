@@ -1,9 +1,10 @@
-"""Where values come from: rows as mappings (one or few), or columns of an Arrow table (many).
+"""Where values come from: rows as mappings (one or few), columns as lists (some), or an Arrow table (many).
 
-Both give the same numbers and the same codes; only the way there differs.
+All give the same numbers and the same codes; only the way there differs.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import repeat
 from typing import Any, Protocol
 
 import numpy as np
@@ -56,6 +57,35 @@ class Rows:
 
     def absent(self, name: str) -> Array:
         return np.array([get(name) is None for get in self._gets], np.float64)
+
+
+class Lists:
+    """Validated columns as lists, None where nothing is; a name that is not there is missing in every row."""
+
+    def __init__(self, columns: Mapping[str, Sequence[Any]], count: int) -> None:
+        self.count = count
+        self._columns = columns
+
+    def numbers(self, names: Sequence[str]) -> Array:
+        matrix = np.empty((self.count, len(names)))
+        for place, name in enumerate(names):
+            try:
+                matrix[:, place] = self._columns.get(name, np.nan)
+            except (TypeError, ValueError, OverflowError):
+                raise Declined from None
+        return matrix
+
+    def codes(self, name: str, words: Words) -> Array:
+        column = self._columns.get(name)
+        if column is None:
+            return np.full(self.count, words.nothing)
+        return np.fromiter(map(words.codes.get, column, repeat(words.unseen)), np.int64, self.count)
+
+    def absent(self, name: str) -> Array:
+        column = self._columns.get(name)
+        if column is None:
+            return np.ones(self.count)
+        return np.fromiter((value is None for value in column), np.float64, self.count)
 
 
 class Columns:

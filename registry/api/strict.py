@@ -3,6 +3,7 @@
 import json
 import math
 import re
+from collections.abc import Iterable
 from typing import Any, NoReturn
 
 import orjson
@@ -13,6 +14,8 @@ UNSURE: Any = object()
 
 #: A whole number that may be beyond 64 bits, which the fast reader would round.
 _LONG = re.compile(rb"(?<![0-9.])[0-9]{18}")
+#: Looked for first: a search of plain bytes takes a twentieth of the time.
+_ZEROS, _AS_ZEROS = b"0" * 18, bytes.maketrans(b"123456789", b"000000000")
 
 
 class NotStrict(ValueError):
@@ -45,26 +48,32 @@ def _plainly_strict(text: bytes) -> Any:
     It knows no NaN, no Infinity and no number beyond a float either. What it would read otherwise is a whole number
     beyond 64 bits, and a name twice in an object: then there are more colons in the text than names in the value.
     """
-    if _LONG.search(text):
+    if _ZEROS in text.translate(_AS_ZEROS) and _LONG.search(text):
         return UNSURE
     try:
         found = orjson.loads(text)
     except orjson.JSONDecodeError:
         return UNSURE
-    return found if _names(found) == text.count(b":") else UNSURE
+    return found if _names(found, text.count(b"{")) == text.count(b":") else UNSURE
 
 
-def _names(value: Any) -> int:
-    """How many names there are in all objects of this value."""
-    count, left = 0, [value]
-    while left:
-        each = left.pop()
-        if type(each) is dict:
-            count += len(each)
-            left += [inner for inner in each.values() if type(inner) in _NESTED]
-        elif type(each) is list:
-            left += [inner for inner in each if type(inner) in _NESTED]
+def _names(value: Any, objects: int) -> int:
+    """How many names there are in all objects of this value; there are at most so many objects in it."""
+    count, level = 0, [value]
+    while level:
+        found = [each for each in level if type(each) is dict]
+        count += sum(map(len, found))
+        objects -= len(found)
+        if not objects:  # nothing deeper can have a name
+            break
+        level = [inner for each in level for inner in _inside(each) if type(inner) in _NESTED]
     return count
+
+
+def _inside(value: Any) -> Iterable[Any]:
+    if type(value) is dict:
+        return value.values()
+    return value if type(value) is list else ()
 
 
 _NESTED = frozenset({dict, list})

@@ -174,7 +174,16 @@ def test_a_call_of_a_version_that_is_gone_does_not_stop_the_others(release: Rele
         status=200,
         latency_ms=1.0,
         asked=1,
-        rows=[log.LoggedRow(id="p_lost", inputs={})],
+        rows=[
+            {
+                "id": "p_lost",
+                "inputs": {},
+                "label": None,
+                "value": None,
+                "probabilities": None,
+                "warnings": [],
+            }
+        ],
     )
     log.record(call)
     ids = ask(release, business)

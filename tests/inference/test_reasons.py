@@ -7,7 +7,7 @@ import pytest
 
 from inference import engines, explanations, runners
 from inference.explanations import Why
-from inference.validation import RowWarning
+from inference.validation import RowWarning, trusted_table
 from registry.models import ModelVersion, User
 from tests import graphs, trained
 from tests.inference import test_checks as uploads
@@ -26,7 +26,7 @@ def _total(why: Any) -> float:
 
 def _asked(version: ModelVersion, count: int = 6) -> tuple[Any, list[Why | RowWarning]]:
     rows = _rows(count)
-    answer = engines.predict_rows(version, rows)
+    answer = engines.predict(version, trusted_table(version.schema_object, rows))
     return answer, explanations.of(version, rows, answer)
 
 
@@ -83,7 +83,7 @@ def test_a_graph_is_explained_by_asking_it(author: User, modeld: Supervisor) -> 
     assert not uploads.failed(uploads.finish(version))
 
     rows = frame[trained.INPUTS].head(4).to_dict("records")
-    answer = engines.predict_rows(version, rows)
+    answer = engines.predict(version, trusted_table(version.schema_object, rows))
     whys = explanations.of(version, rows, answer)
 
     for value, why in zip(answer.values, whys, strict=True):

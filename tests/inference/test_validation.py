@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inference.validation import (
+    MANY,
     MAX_ERRORS,
     MAX_TEXT,
     examine,
@@ -248,8 +249,26 @@ json_rows: st.SearchStrategy[list[Any]] = st.lists(
 )
 
 
+many_fine_rows = st.lists(
+    st.fixed_dictionaries(
+        {
+            "number": st.sampled_from([5, 6.5, 7, 10, 12.0, 2**53, math.nan]),
+            "category": st.sampled_from(["self", "salaried", "other", "salried"]),
+            "text": st.sampled_from(["t", ""]),
+        },
+        optional={
+            "integer": st.none() | st.integers(0, 9),
+            "boolean": st.none() | st.booleans(),
+            "strict": st.none() | st.sampled_from(["a", "b"]),
+        },
+    ),
+    min_size=MANY,
+    max_size=MANY + 4,
+)
+
+
 @settings(deadline=None)
-@given(json_rows, st.booleans())
+@given(json_rows | many_fine_rows, st.booleans())
 def test_the_shortcut_for_what_is_plainly_fine_changes_nothing(rows: list[Any], as_text: bool) -> None:
     found = validate_rows(SCHEMA, rows, as_text=as_text)
 
