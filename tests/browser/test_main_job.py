@@ -266,4 +266,4 @@ def read_the_record(anil: Person) -> None:
     anil.picture("audit")
     anil.go("/audit/")
     anil.press("Verify chain")
-    anil.sees(re.compile("verified up to", re.I))
+    anil.sees(re.compile("chain verified from #1 up to", re.I))
