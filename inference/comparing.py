@@ -174,7 +174,7 @@ def _dataset(dataset: Dataset) -> dict[str, Any]:
 
 
 def _metrics(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
-    names = dict.fromkeys([*found["a"], *found["b"]])
+    names = measures.in_order([*found["a"], *found["b"]])
     return [_change(name, found["a"].get(name), found["b"].get(name)) for name in names]
 
 

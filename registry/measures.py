@@ -1,5 +1,7 @@
 """The figures by which versions are judged: what they are called, and which way is better."""
 
+from collections.abc import Iterable
+
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
 
@@ -43,6 +45,12 @@ _LESS_IS_BETTER = (
 def name_of(metric: str) -> str:
     """`roc_auc` → ROC AUC; `balanced_accuracy` → Balanced accuracy."""
     return str(_WORDS.get(metric) or metric.replace("_", " ").capitalize())
+
+
+def in_order(metrics: Iterable[str]) -> list[str]:
+    """As people read them, then by name: a JSON column gives names back in whatever order its database likes."""
+    known = [name for names in MEASURED.values() for name in names]
+    return sorted(set(metrics), key=lambda name: (known.index(name) if name in known else len(known), name))
 
 
 def is_less_better(metric: str) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
@@ -356,12 +357,12 @@ def metric_name(name: str) -> str:
 
 
 @register.filter
-def figures(pairs: Any) -> list[tuple[str, float]]:
+def figures(metrics: Mapping[str, Any]) -> list[tuple[str, float]]:
     """The first four plain numbers of a set of metrics."""
     return [
-        (name, value)
-        for name, value in pairs
-        if isinstance(value, int | float) and not isinstance(value, bool)
+        (name, metrics[name])
+        for name in measures.in_order(metrics)
+        if isinstance(metrics[name], int | float) and not isinstance(metrics[name], bool)
     ][:4]
 
 
