@@ -8,6 +8,7 @@ import pytest
 from django.core.cache import cache
 from django.db import connection
 from django.test import TransactionTestCase
+from whitenoise.middleware import WhiteNoiseMiddleware
 
 from registry import ports, triggers
 from registry.models import Environment, Role, User
@@ -46,6 +47,20 @@ def _empty_cache() -> None:
     """What was counted or remembered in one test is nothing to the next."""
     cache.clear()
 
+
+_read_static_files = WhiteNoiseMiddleware.add_files_from_finders
+_static_files: dict[str, Any] = {}
+
+
+def _read_static_files_once(middleware: Any) -> None:
+    """Every test client builds the middleware anew, and would look at some hundred files each time (50 ms)."""
+    if not _static_files:
+        _read_static_files(middleware)
+        _static_files.update(middleware.files)
+    middleware.files = {**_static_files, **middleware.files}
+
+
+WhiteNoiseMiddleware.add_files_from_finders = _read_static_files_once
 
 _flush = TransactionTestCase._fixture_teardown
 
