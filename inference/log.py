@@ -7,7 +7,7 @@ does whoever looks for a prediction that is not there yet.
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -25,6 +25,7 @@ from django.utils.translation import gettext as _
 
 from inference import ports, segments
 from inference.models import Call, Erasure, LogSegment, Prediction
+from inference.pace import Pace
 from inference.ports import CallBatch, Label
 from inference.validation import trusted_table
 from registry.errors import Unavailable
@@ -144,55 +145,71 @@ def waiting_bytes() -> int:
 def ingest(*, wait: bool = False) -> int:
     """Read what is new in every segment of this machine; how many calls were taken in.
 
-    Without `wait`, nothing is done while another process is at it.
+    With `wait`, whoever calls needs a prediction now. Without, nothing is done while another process is at it, other
+    writers are let in between, and what would take too long is left to the next tick.
     """
     place = folder()
     if not place.is_dir():
         return 0
-    with segments.turn(place / "ingest.lock", wait=wait) as is_ours:
-        if not is_ours:
-            return 0
-        taken, failures = _ingest_all(segments.segments(place))
+    pace = Pace.of_this_database(is_waited_for=wait)
+    taken, failures = 0, []
+    for path in segments.segments(place):
+        try:
+            for calls in _ingest_segment(path, pace):
+                taken += calls
+        except _NotOurTurn:
+            break
+        except FileNotFoundError:
+            continue  # another reader was faster, and it is gone
+        except Exception as error:
+            # One that cannot be stored must not keep all later predictions out of the database.
+            logger.exception("prediction_log_segment_failed", segment=path.name)
+            failures.append(error)
     if failures:
         raise failures[0]
     LogSegment.objects.filter(finished=True, seen_at__lt=timezone.now() - KEEP_FINISHED).delete()
     return taken
 
 
-def _ingest_all(paths: Iterable[Path]) -> tuple[int, list[Exception]]:
-    """Each segment by itself: one that cannot be stored must not keep all later predictions out of the database."""
-    taken, failures = 0, []
-    for path in paths:
-        try:
-            taken += _ingest_segment(path)
-        except Exception as error:
-            logger.exception("prediction_log_segment_failed", segment=path.name)
-            failures.append(error)
-    return taken, failures
+class _NotOurTurn(Exception):
+    """Somebody else reads the log, or we have done so for long enough."""
 
 
-def _ingest_segment(path: Path) -> int:
+def _ingest_segment(path: Path, pace: Pace) -> Iterator[int]:
+    """Up to where it ends now: what a busy process writes meanwhile is for the next time."""
     with segments.owned_if_orphan(path) as is_orphan:
-        taken = _read_to_end(path)
+        end = path.stat().st_size
+        while (calls := _ingest_block(path, end, pace)) is not None:
+            yield calls
+            pace.make_way()
         if is_orphan:
-            _finish(path)
-    return taken
+            with _turn(pace):
+                _finish(path)
 
 
-def _read_to_end(path: Path) -> int:
-    name, taken = path.name, 0
-    offset = LogSegment.objects.get_or_create(name=name)[0].offset
-    while (size := path.stat().st_size) > offset:
-        frames = segments.read(path, offset)
-        if not frames.payloads and size - offset > segments.READ_BYTES:
-            frames = segments.read(path, offset, limit=size - offset)  # damage longer than one block
+@contextmanager
+def _turn(pace: Pace) -> Iterator[None]:
+    with segments.turn(folder() / "ingest.lock", wait=pace.is_waited_for) as is_ours:
+        if not is_ours or pace.is_over():
+            raise _NotOurTurn
+        yield
+
+
+def _ingest_block(path: Path, end: int, pace: Pace) -> int | None:
+    """One transaction; how many calls it took in, or None when there is nothing left."""
+    name = path.name
+    with _turn(pace):
+        offset = LogSegment.objects.get_or_create(name=name)[0].offset
+        if offset >= end:
+            return None
+        frames = segments.read(path, offset, limit=pace.bytes)
+        if not frames.payloads and end - offset > pace.bytes:
+            frames = segments.read(path, offset, limit=end - offset)  # damage longer than one block
         if not frames.payloads:
-            break
-        if not _store(name, offset, frames):
-            break
-        offset = frames.end
-        taken += len(frames.payloads)
-    return taken
+            return None
+        with pace.timed():
+            is_stored = _store(name, offset, frames)
+    return len(frames.payloads) if is_stored else None
 
 
 def _finish(path: Path) -> None:

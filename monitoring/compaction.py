@@ -1,6 +1,6 @@
 """Parts arrive in pieces; once their hour is past they become one row for each hour. Sums lose nothing."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ SETTLED = timedelta(
 MINUTES_KEPT = timedelta(days=2)
 SOURCES_KEPT = timedelta(days=60)
 MOST_GROUPS = 200  # in one tick
-COMPACTED = "hour"
+MOST_PARTS = 200  # of a group in one transaction: on SQLite nobody else writes meanwhile
 
 
 def compact(now: datetime) -> int:
@@ -32,7 +32,7 @@ def _compact_profiles(before: datetime) -> int:
     groups = _groups(ProfilePart, keys, before)
     for group in groups:
         with transaction.atomic():
-            parts = list(ProfilePart.objects.select_for_update().filter(**group))
+            parts = list(ProfilePart.objects.select_for_update().filter(**group).order_by("pk")[:MOST_PARTS])
             if len(parts) > 1:
                 _replace_parts(group, parts)
     return len(groups)
@@ -43,11 +43,16 @@ def _replace_parts(group: dict[str, Any], parts: list[ProfilePart]) -> None:
     ProfilePart.objects.filter(pk__in=[part.pk for part in parts]).delete()
     ProfilePart.objects.create(
         **group,
-        source=COMPACTED,
+        source=_merged(parts),
         rows=sum(part.rows for part in parts),
         inputs=profiles.merge(Counts.from_json(part.inputs) for part in parts).to_json(),
         outputs=profiles.merge(outputs).to_json() if outputs else None,
     )
+
+
+def _merged(parts: Sequence[ProfilePart | ServicePart]) -> str:
+    """A name that no other part of the hour has or had."""
+    return f"hour:{parts[0].pk}"
 
 
 def _compact_service(before: datetime) -> int:
@@ -55,7 +60,7 @@ def _compact_service(before: datetime) -> int:
     groups = _groups(ServicePart, keys, before)
     for group in groups:
         with transaction.atomic():
-            parts = list(ServicePart.objects.select_for_update().filter(**group))
+            parts = list(ServicePart.objects.select_for_update().filter(**group).order_by("pk")[:MOST_PARTS])
             if len(parts) > 1:
                 _replace_service(group, parts)
     return len(groups)
@@ -66,7 +71,7 @@ def _replace_service(group: dict[str, Any], parts: list[ServicePart]) -> None:
     ServicePart.objects.create(
         **group,
         minute=group["hour"],
-        source=COMPACTED,
+        source=_merged(parts),
         requests=sum(part.requests for part in parts),
         rows=sum(part.rows for part in parts),
         errors=latency.merge(part.errors for part in parts),

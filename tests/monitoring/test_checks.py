@@ -180,6 +180,20 @@ def test_compacting_changes_no_verdict(db: None) -> None:
     assert (after.columns, after.outputs, after.service) == (before.columns, before.outputs, before.service)
 
 
+def test_many_parts_become_one_bit_by_bit(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On SQLite nobody else writes while parts are merged: few at a time, and the next tick goes on."""
+    monkeypatch.setattr(compaction, "MOST_PARTS", 2)
+    version = serving()
+    for i in range(4):
+        counting.count_calls(calls(version, people(i, 50), source=f"part {i}"))
+
+    for left in (3, 2, 1, 1):
+        compaction.compact(NOW + timedelta(days=3))
+        assert ProfilePart.objects.count() == ServicePart.objects.count() == left
+
+    assert check(version).rows == 200
+
+
 def test_checking_the_same_window_again_replaces_the_verdict(db: None) -> None:
     version = serving()
     check(version)
