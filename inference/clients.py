@@ -10,6 +10,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from inference import cold
 from inference.models import Prediction
 from inference.validation import examine
 from registry.models import PRODUCTION, ModelVersion
@@ -42,11 +43,11 @@ def breaking(after: ModelVersion, changes: Sequence[Change], environment: str = 
         return {"days": DAYS, "calls": 0, "clients": []}
     schema, calls = after.schema_object, 0
     clients: dict[str, Client] = {}
-    for key, user, inputs in _calls(after, environment):
+    for call in _calls(after, environment, [change.field for change in breaks]):
         calls += 1
-        client = clients.setdefault(key or user, Client(key or user))
+        client = clients.setdefault(call.key_name or call.user_name, Client(call.key_name or call.user_name))
         client.calls += 1
-        wrong = [change.field for change in breaks if _is_refused(change, schema, inputs)]
+        wrong = [change.field for change in breaks if _is_refused(change, schema, call.inputs)]
         client.refused += bool(wrong)
         for name in wrong:
             client.fields[name] = client.fields.get(name, 0) + 1
@@ -54,9 +55,9 @@ def breaking(after: ModelVersion, changes: Sequence[Change], environment: str = 
     return {"days": DAYS, "calls": calls, "clients": [each.to_json() for each in found]}
 
 
-def _calls(version: ModelVersion, environment: str) -> Any:
+def _calls(version: ModelVersion, environment: str, fields: Sequence[str]) -> list[Prediction]:
     """What programs sent to this model; people get another form and send nothing wrong."""
-    return (
+    latest = (
         Prediction.objects.filter(
             model_id=version.model_id,
             environment=environment,
@@ -65,8 +66,9 @@ def _calls(version: ModelVersion, environment: str) -> Any:
             inputs_removed_at=None,  # what the policy has emptied tells nothing about the call
         )
         .order_by("-at")
-        .values_list("key_name", "user_name", "inputs")[:MOST]
+        .only("public_id", "key_name", "user_name", "inputs", "cold_file")[:MOST]
     )
+    return cold.recall_readable(list(latest), fields)
 
 
 def _is_refused(change: Change, schema: Schema, inputs: dict[str, Any]) -> bool:

@@ -1,13 +1,15 @@
 """The verb `erase`: what was asked about a person goes away; that it went, and every count, stays.
 
-The row leaves the look-up table, its outcomes lose the id that led to them, and its bytes leave the segments of the
-log that are still on disk. A tombstone with nothing but the id keeps the log from being read in again, and tells the
-other machines, whose ticks clean their own segments.
+The row leaves the look-up table and the columnar file that holds its bulk, which is written anew without it; its
+outcomes lose the id that led to them, and its bytes leave the segments of the log that are still on disk. A tombstone
+with nothing but the id keeps the log from being read in again, and tells the other machines, whose ticks clean their
+own segments.
 """
 
 import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -19,16 +21,18 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from inference import log, records, segments
+from inference import cold, log, records, segments
 from inference.ids import PREFIX
+from inference.leftovers import Overtaken, Replacement
 from inference.models import Erasure, Feedback, LogSegment, Prediction, ProblemReport
 from registry import audit, idempotency, permissions
-from registry.errors import FieldError, Invalid
+from registry.errors import FieldError, Invalid, Refused
 from registry.models import RegisteredModel
 
 logger = structlog.get_logger(__name__)
 
 MAX_IDS = 1_000
+ATTEMPTS = 5  # where workers move the very rows meanwhile
 MARK = "erased.mark"  # beside the segments: the last tombstone that this machine has dealt with
 
 
@@ -54,7 +58,7 @@ def erase(
     """
     wanted = list(dict.fromkeys(ids))
     _require_sense(wanted, reason)
-    found = records.find_many(wanted)
+    found = records.find_many(wanted, whole=False)
     visible = RegisteredModel.objects.visible_to(actor) if among is None else among
     models = visible.in_bulk({record.model_id for record in found.values()})
     for model in models.values():
@@ -67,11 +71,7 @@ def erase(
     by_model: dict[int, list[str]] = defaultdict(list)
     for public_id, record in found.items():
         by_model[record.model_id].append(public_id)
-    erased = Erased()
-    with transaction.atomic():
-        for model_id, model in models.items():
-            _erase_of(model, by_model[model_id], actor, reason.strip(), erased)
-        transaction.on_commit(partial(_clean_here, erased.predictions))
+    erased = _erase({models[each]: by_model[each] for each in models}, actor, reason.strip())
     known = {each for model_id in models for each in by_model[model_id]}
     erased.unknown = [each for each in wanted if each not in known]
     return erased
@@ -99,10 +99,63 @@ def _require_sense(ids: Sequence[str], reason: str) -> None:
         raise Invalid(_("These predictions cannot be erased so."), code="invalid_erasure", errors=errors)
 
 
-def _erase_of(model: RegisteredModel, ids: list[str], actor: Any, reason: str, erased: Erased) -> None:
+def _erase(by_model: Mapping[RegisteredModel, list[str]], actor: Any, reason: str) -> Erased:
+    """All or nothing. New files are written first, and put in place by the transaction that deletes the rows."""
+    ids = [each for some in by_model.values() for each in some]
+    for _attempt in range(ATTEMPTS):
+        erased = Erased()
+        try:
+            with _prepared(ids) as (places, replacements), transaction.atomic():
+                _require_places(places)
+                for model, mine in by_model.items():
+                    files = [each for each in replacements if each.model_id == model.pk]
+                    _erase_of(model, mine, files, actor, reason, erased)
+                transaction.on_commit(partial(_clean_here, erased.predictions))
+        except Overtaken as overtaken:
+            logger.info("erasure_overtaken", by=str(overtaken))
+            continue
+        return erased
+    raise Refused(
+        _("These predictions are being moved right now."), code="being_moved", fix=_("Try again in a minute.")
+    )
+
+
+@contextmanager
+def _prepared(ids: Sequence[str]) -> Iterator[tuple[dict[str, int | None], list[Replacement]]]:
+    """Where each row's bulk lies, and the files that will hold the rest; gone again if the act fails."""
+    replacements: list[Replacement] = []
+    rows = Prediction.objects.filter(public_id__in=ids)
+    places: dict[str, int | None] = dict(rows.values_list("public_id", "cold_file_id"))
+    try:
+        for file_id in sorted({each for each in places.values() if each is not None}):
+            replacements += [cold.without(file_id, ids)]
+        yield places, replacements
+    except BaseException:
+        for each in replacements:
+            each.give_up()
+        raise
+
+
+def _require_places(places: Mapping[str, int | None]) -> None:
+    """From here on nobody moves the rows; Overtaken when somebody moved one into a file that is not being replaced."""
+    rows = Prediction.objects.select_for_update().filter(public_id__in=places).order_by("public_id")
+    for public_id, file_id in rows.values_list("public_id", "cold_file_id"):
+        if file_id not in (None, places[public_id]):
+            raise Overtaken(public_id)
+
+
+def _erase_of(
+    model: RegisteredModel,
+    ids: list[str],
+    files: Sequence[Replacement],
+    actor: Any,
+    reason: str,
+    erased: Erased,
+) -> None:
     outcomes = sum(_unlink_outcomes(each) for each in ids)
     ProblemReport.objects.filter(prediction_id__in=ids).update(prediction_id="", text="")
     count = Prediction.objects.filter(public_id__in=ids).delete()[0]
+    count += sum(each.swap() for each in files)
     idempotency.forget_answers(f"/models/{model.slug}/predict/", ids)
     if not count:
         return
@@ -114,6 +167,7 @@ def _erase_of(model: RegisteredModel, ids: list[str], actor: Any, reason: str, e
         predictions=ids[:100],
         count=count,
         outcomes=outcomes,
+        files=[replaced for each in files for replaced in each.history()],
     )
     # Behind the event, whose writers wait for each other: tombstones become seen in the order of their numbers, and
     # no machine's mark passes one that it has not seen.

@@ -58,7 +58,7 @@ def give_feedback(
     as `unknown`; `among` narrows it to the models of a key. Saying the same again changes nothing.
     """
     parsed = _parse(items)
-    found = records.find_many(item.prediction for item in parsed)
+    found = records.find_many((item.prediction for item in parsed), whole=False)
     models = _models(actor, found.values(), among)
     targets = _targets(found.values())
     receipt, errors, rows = Receipt(), [], []

@@ -1,4 +1,8 @@
-"""What a model's policy says about keeping inputs: older ones leave the database; answers and counts stay."""
+"""What a model's policy says about keeping inputs: older ones leave the database; answers and counts stay.
+
+A row that lets go of its columnar file cannot be read back from it any more; the file itself goes with the last row
+that needs it, which is of the same day (`cold.drop_unneeded`).
+"""
 
 from datetime import timedelta
 
@@ -32,7 +36,9 @@ def _forget(model: RegisteredModel, days: int) -> int:
         if not ids:
             break
         # Reasons and warnings quote the inputs.
-        Prediction.objects.filter(pk__in=ids).update(inputs={}, warnings=[], why=None, inputs_removed_at=now)
+        Prediction.objects.filter(pk__in=ids).update(
+            inputs={}, warnings=[], why=None, cold_file=None, inputs_removed_at=now
+        )
         count += len(ids)
     if count:
         logger.info("inputs_forgotten", model=model.slug, rows=count, days=days)

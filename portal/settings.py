@@ -216,6 +216,7 @@ MODELGATE_RUNNER_MIB = env_int("MODELGATE_RUNNER_MIB", 4096, minimum=256)
 MODELGATE_MODEL_THREADS = env_int("MODELGATE_MODEL_THREADS", 4, minimum=1)
 MODELGATE_LOG_LAG_MIB = env_int("MODELGATE_LOG_LAG_MIB", 64, minimum=1)
 MODELGATE_LOG_FSYNC = env_bool("MODELGATE_LOG_FSYNC")
+MODELGATE_LOG_HOT_HOURS = env_int("MODELGATE_LOG_HOT_HOURS", 24, minimum=24)
 # Only the demo and the tests may say that something happened at another time; each use is audited.
 MODELGATE_ALLOW_AS_OF = env_bool("MODELGATE_ALLOW_AS_OF")
 

@@ -17,12 +17,14 @@ import structlog
 from django.conf import settings
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import Count, Sum
 from django.db.utils import DatabaseError
 from django.template.defaultfilters import filesizeformat
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from inference import heartbeats, log, runners
+from inference import cold, heartbeats, log, runners
+from inference.models import ColdFile, Leftover
 from inference.runners import jail
 from portal.celery import app
 from registry import storage
@@ -33,6 +35,8 @@ BROKER_SECONDS = 2
 #: The tick comes every 15 seconds.
 HEARTBEAT = timedelta(seconds=90)
 CLOCKS_APART = timedelta(seconds=5)
+#: What should have been moved or deleted for so long is not going to be by itself.
+COLD_LATE = timedelta(hours=3)
 DISK_WARN, DISK_BAD = 5 << 30, 1 << 30
 PACKAGES = (
     "Django", "celery", "granian", "redis", "psycopg", "pyarrow", "numpy", "pandas", "scipy", "scikit-learn", "joblib",
@@ -77,6 +81,7 @@ def parts() -> list[Part]:
         (_("Disk"), look_at_disk),
         (_("Clock"), look_at_clock),
         (_("Prediction log"), look_at_log),
+        (_("Older predictions"), look_at_cold),
     ]
     return [_safely(title, look) for title, look in looks]
 
@@ -292,3 +297,25 @@ def look_at_log() -> Part:
         return Part(title, "ok", told)
     fix = _("The worker is away or too slow; predictions are recorded, and are seen later.")
     return Part(title, "warn", told, fix)
+
+
+def look_at_cold() -> Part:
+    """Whether the inputs of days that are over have left the database, and whether spare files are being deleted."""
+    title = _("Older predictions")
+    late = timezone.now() - COLD_LATE
+    kept = ColdFile.objects.aggregate(
+        files=Count("pk"), rows=Sum("rows", default=0), size=Sum("size", default=0)
+    )
+    told = _("Predictions in columnar files: %(rows)d; files: %(files)d; size: %(size)s.") % {
+        **kept,
+        "size": filesizeformat(kept["size"]),
+    }
+    if Leftover.objects.filter(due__lt=late).exists():
+        fix = _("Files that are to be deleted cannot be: look at the storage, and at the log.")
+        return Part(title, "warn", told, fix)
+    if cold.due(late).exists():
+        fix = _(
+            "Older ones wait in the database to be moved: the worker is away or too slow, or the storage is full."
+        )
+        return Part(title, "warn", told, fix)
+    return Part(title, "ok", told)

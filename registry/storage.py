@@ -1,5 +1,6 @@
 """Files in storage (disk or S3 through django-storages): seven calls, keys chosen by us, never by a client."""
 
+import hashlib
 import os
 import shutil
 import tempfile
@@ -40,6 +41,11 @@ def put(key: str, path: Path) -> None:
 
 def delete(key: str) -> None:
     default_storage.delete(key)
+
+
+def sha256_of(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def names(folder: str) -> list[str]:

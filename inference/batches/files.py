@@ -1,6 +1,5 @@
 """Where the files of a job lie in storage: keys made of ids that we chose."""
 
-import hashlib
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,11 +30,6 @@ def part_key(chunk: BatchChunk) -> str:
 def output_key(job: BatchJob, name: str) -> str:
     """Named by the job's token, for the same reason."""
     return f"{folder(job)}/{name}-{job.token}"
-
-
-def sha256_of(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextmanager

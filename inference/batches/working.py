@@ -195,7 +195,7 @@ def score_chunk(chunk: BatchChunk, engine: FreshEngine) -> None:
     )
     with storage.scratch(".parquet") as path:
         parts.write(scored.part, path)
-        sha256 = files.sha256_of(path)
+        sha256 = storage.sha256_of(path)
         key = files.part_key(chunk)
         storage.put(key, path)
     milliseconds = (timezone.now() - started).total_seconds() * 1000

@@ -3,6 +3,7 @@
 from inference.models.batches import BatchChunk, BatchJob
 from inference.models.calls import Call
 from inference.models.checks import CheckAttempts
+from inference.models.cold import ColdFile, Leftover
 from inference.models.forms import VersionForm, stored_form
 from inference.models.golden import GoldenSet, Replay
 from inference.models.heartbeat import Heartbeat
@@ -15,11 +16,13 @@ __all__ = [
     "BatchJob",
     "Call",
     "CheckAttempts",
+    "ColdFile",
     "Comparison",
     "Erasure",
     "Feedback",
     "GoldenSet",
     "Heartbeat",
+    "Leftover",
     "LogSegment",
     "Measurement",
     "Prediction",

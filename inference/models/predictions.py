@@ -4,26 +4,34 @@ from typing import Any
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Exists, OuterRef
+from django.db.models import Exists, OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
+from inference.models.cold import ColdFile
 from inference.ports import PredictionRecord
 from registry.models import ApiKey, ModelVersion, RegisteredModel, Release
 
 
 class PredictionQuerySet(models.QuerySet["Prediction"]):
+    def hot(self) -> "PredictionQuerySet":
+        """Rows that hold inputs of their own."""
+        return self.filter(cold_file=None, inputs_removed_at=None)
+
     def of(self, user: Any) -> "PredictionQuerySet":
         """What this person asked, in the browser or with their own keys."""
         return self.filter(user_id=user.pk)
 
     def for_list(self) -> "PredictionQuerySet":
-        return self.select_related("model", "version").defer("inputs", "version__schema")
+        return self.select_related("model", "version").defer("inputs", "why", "version__schema")
 
 
 class Prediction(models.Model):
-    """One answered question: who asked what of which version, and what it answered. Written once, by ingestion."""
+    """One answered question: who asked what of which version, and what it answered. Written once, by ingestion.
+
+    What people look up stays here; after a day or two inputs and reasons move into a columnar file.
+    """
 
     class Channel(models.TextChoices):
         PAGE = "page", _("Page")
@@ -55,6 +63,11 @@ class Prediction(models.Model):
         null=True, help_text=_("when the model's policy emptied the inputs")
     )
 
+    # Inputs and reasons of older rows lie there, and are empty here; `inference.cold` puts them back.
+    cold_file = models.ForeignKey(
+        ColdFile, models.PROTECT, null=True, db_index=False, related_name="predictions"
+    )
+
     objects = PredictionQuerySet.as_manager()
 
     class Meta:
@@ -64,6 +77,14 @@ class Prediction(models.Model):
             models.Index(fields=["user", "-at"], name="inference_prediction_user"),
             models.Index(fields=["model", "-at"], name="inference_prediction_model"),
             models.Index(fields=["version", "-at"], name="inference_prediction_version"),
+            models.Index(
+                fields=["version", "at"],
+                condition=Q(cold_file=None, inputs_removed_at=None),
+                name="inference_prediction_hot",
+            ),
+            models.Index(
+                fields=["cold_file"], condition=Q(cold_file__isnull=False), name="inference_prediction_cold"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -98,7 +98,7 @@ class PredictionDetail(Endpoint):
 
     def get(self, request: Request, prediction: str) -> Response:
         """One answered question. Reading somebody else's needs the right to, and is audited."""
-        found = records.find(prediction)
+        found = records.find(prediction, whole=False)
         model = found and self.models().filter(pk=found.model_id).first()
         if not model:
             raise Http404
@@ -114,7 +114,7 @@ class PredictionReport(Endpoint):
     @extend_schema(request=ReportBody, responses={201: ReportSerializer})
     def post(self, request: Request, prediction: str) -> Response:
         """Say that a prediction is wrong, surprising or unfair. Its model's owners and operators are told."""
-        found = records.find(prediction)
+        found = records.find(prediction, whole=False)
         if not found or not self.models().filter(pk=found.model_id).exists():
             raise Http404
         if not records.can_read(self.actor, found):
