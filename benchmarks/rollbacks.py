@@ -2,6 +2,7 @@
 
     .venv/bin/python -m benchmarks.rollbacks                # 50 rollbacks back and forth, two web processes
     .venv/bin/python -m benchmarks.rollbacks --model neighbours --rollbacks 10 --callers 8
+    .venv/bin/python -m benchmarks.rollbacks --postgresql   # instead of SQLite, on a server of the benchmark's own
 
 Two versions of one model go the whole way through checks and approval on a portal of the benchmark's own. Callers ask
 one question of several rows over kept connections, without a pause and as many to each process. Measured from sending
@@ -12,9 +13,11 @@ Exit code 1 when p95 is 2 s or more, when any call failed, or when any answer wa
 """
 
 import argparse
+import os
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import quantiles
 from urllib.parse import urlsplit
@@ -24,6 +27,7 @@ import orjson
 
 from benchmarks import data, models
 from benchmarks.portal import Portal
+from tests.services import postgresql
 from tests.switching import Load, Switching
 
 SLUG = "loans"
@@ -32,8 +36,10 @@ WANTED_SECONDS = 2.0
 
 def main() -> int:
     options = _options()
-    with tempfile.TemporaryDirectory(prefix="modelgate-bench-") as name:
-        work = Path(name)
+    with ExitStack() as stack:
+        work = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="modelgate-bench-")))
+        if options.postgresql:
+            os.environ["DATABASE_URL"] = stack.enter_context(postgresql())
         portal = Portal(work / "data", "--web-processes", str(options.processes))
         try:
             engines = _release_two(portal, options.model, work)
@@ -95,6 +101,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--model", choices=models.NAMES, default="logistic")
     parser.add_argument("--processes", type=int, default=2, help="web processes (default: %(default)s)")
     parser.add_argument("--callers", type=int, default=4)
+    parser.add_argument("--postgresql", action="store_true", help="on PostgreSQL instead of SQLite")
     parser.add_argument("--rows", type=int, default=10, help="of each call (default: %(default)s)")
     return parser.parse_args()
 
