@@ -2,7 +2,7 @@
 
 import structlog
 
-from inference import runners
+from inference import compiled, runners
 from inference.runners import crashing
 from registry.errors import Refused
 from registry.models import ModelVersion, Release
@@ -10,7 +10,7 @@ from registry.models import ModelVersion, Release
 logger = structlog.get_logger(__name__)
 
 #: Versions with a form of their own in the web process need no runner.
-COMPILED = ("compiled", "onnx")
+COMPILED = (compiled.COMPILED, compiled.UPLOAD)
 
 
 def keep_released() -> None:

@@ -12,11 +12,9 @@ from inference.compiled import BadForm, CompiledForm
 from inference.models import VersionForm
 from inference.runner.forms import MAX_FORM
 from inference.validation import validate_columns
-from registry import artifacts
+from registry import artifacts, onnx_gate
 from registry.models import ModelVersion
 from registry.schema import Schema
-
-ENGINE = compiled.COMPILED
 
 
 class RunnerAnswers(Exception):
@@ -27,9 +25,30 @@ def opened(data: bytes | None, reason: str, version: ModelVersion) -> CompiledFo
     if data is None:
         raise RunnerAnswers(reason or _("the model could not be compiled"))
     try:
-        return CompiledForm(data, (version.schema.get("target") or {}).get("positive"))
+        return CompiledForm(data, (version.schema.get("target") or {}).get("positive"), _graph_of(version))
     except BadForm as error:
         raise RunnerAnswers(_("its compiled form is not acceptable (%(error)s)") % {"error": error}) from None
+
+
+def engine_of(form: CompiledForm) -> str:
+    return compiled.UPLOAD if form.kind == compiled.UPLOAD else compiled.COMPILED
+
+
+def require_open_to_us(version: ModelVersion) -> None:
+    """A graph that passed the wide gate alone is for the jail, whatever a form of it would say."""
+    kept_out = (version.globals.get("graph") or {}).get("kept_out")
+    if kept_out:
+        raise RunnerAnswers(
+            _("the graph may be opened by the model service alone: %(why)s") % {"why": kept_out}
+        )
+
+
+def _graph_of(version: ModelVersion) -> bytes | None:
+    sha256, form = version.opened
+    if form != "onnx":
+        return None
+    with artifacts.open_artifact(sha256) as file:
+        return file.read(onnx_gate.NARROW_BYTES + 1)
 
 
 def keep(version: ModelVersion, data: bytes, form: CompiledForm, report: parity.Report) -> VersionForm:

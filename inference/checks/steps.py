@@ -15,6 +15,7 @@ from django.utils.translation import gettext as _
 from inference import explanations, runners, sampling
 from inference.checks import fit, forms, frozen, gates, measuring, metrics, parity, rows, sameness, versions
 from inference.checks.outcome import Outcome, Problem, known
+from inference.compiled import UPLOAD
 from inference.compiled.boundaries import boundaries
 from inference.models import VersionForm
 from inference.runners import Answer, Facts, FreshRunner, ModelError
@@ -384,8 +385,7 @@ def _runner_answers(reason: str, *log: str) -> Outcome:
 def _compiled(case: Case) -> Outcome:
     if case.failed:
         raise forms.RunnerAnswers(_("an earlier check failed"))
-    if case.version.format == "onnx":
-        raise forms.RunnerAnswers(_("an ONNX graph is opened in the jail alone"))
+    forms.require_open_to_us(case.version)
     made = case.runner.compile(STEP_SECONDS)
     form = forms.opened(made.form, made.reason, case.version)
     report = parity.compare(
@@ -396,10 +396,12 @@ def _compiled(case: Case) -> Outcome:
         boundaries(known(made.form)),
     )
     forms.keep(case.version, known(made.form), form, report)
-    case.engine = forms.ENGINE
-    return Outcome(
-        _("Compiled: the portal answers by itself, exactly as the model does."), forms.told(report)
-    )
+    case.engine = forms.engine_of(form)
+    if case.engine == UPLOAD:
+        said = _("ONNX: the portal opens the graph and answers by itself, exactly as the model service does.")
+    else:
+        said = _("Compiled: the portal answers by itself, exactly as the model does.")
+    return Outcome(said, forms.told(report))
 
 
 def check_golden(case: Case) -> Outcome:

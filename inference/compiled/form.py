@@ -7,49 +7,92 @@ from typing import Any, Protocol
 import numpy as np
 import pyarrow as pa
 
-from inference.compiled import graphs, linear, nodes, sources, trees
+from inference.compiled import graphs, limits, linear, nodes, sources, trees, uploads
 from inference.compiled.container import MAX_TEXT, Array, BadForm, Parts
+from inference.compiled.errors import Declined
 from inference.compiled.links import Computed
 from inference.compiled.reading import Reader
 from inference.runners.answers import Answer, positive_column
 from registry.schema import Label
 
+UPLOAD = "onnx"
 MAX_INPUTS = 10_000
 MAX_CLASSES = 10_000
-#: Numbers that are at hand at once; more rows are answered one part after the other.
-CELLS_AT_ONCE = 4_000_000
 
 
 class Model(Protocol):
     """The last step: the encoded matrix in; places of classes, probabilities, values out."""
 
     cells: int  # numbers at hand for one row, beside the matrix
+    work: int  # multiplications for one row, where somebody else wrote down what is to be multiplied
 
     def compute(self, matrix: Array) -> Computed: ...
+
+
+class Whole(Protocol):
+    """All steps: the values of rows in, the same out."""
+
+    cells: int
+    work: int
+
+    def compute(self, source: sources.Source) -> Computed: ...
+
+
+class _Encoded:
+    """Steps in float64 that make a matrix of the rows, and the model behind them."""
+
+    def __init__(
+        self, parts: Parts, claim: dict[str, Any], inputs: list[tuple[str, str]], classes: tuple[Label, ...]
+    ) -> None:
+        if claim.get("accepts") not in ("finite", "nan", "any"):
+            raise BadForm("model")
+        reader = Reader(parts, inputs)
+        nodes.read_nodes(reader, parts.plan.get("nodes"))
+        self._accepts: str = claim["accepts"]
+        self._of = reader.before(claim.get("of"))
+        self._steps = [(place, reader.steps[place]) for place in reader.needed_for(self._of)]
+        self._kept = len(reader.steps)
+        self._model: Model = _model(parts, claim, reader.widths[self._of], classes)
+        self.cells = sum(reader.widths) + self._model.cells
+        self.work = self._model.work
+
+    def compute(self, source: sources.Source) -> Computed:
+        done: list[Any] = [None] * self._kept
+        with np.errstate(all="ignore"):
+            for place, step in self._steps:
+                done[place] = step(source, done)
+            matrix = done[self._of]
+            nodes.require(matrix, self._accepts)
+            return self._model.compute(matrix)
 
 
 class CompiledForm:
     """What answers for one version. Safe for many threads: nothing in it changes."""
 
-    def __init__(self, data: bytes, positive: Label | None = None) -> None:
-        """Raises BadForm unless every number in `data` is what a form may have."""
+    def __init__(self, data: bytes, positive: Label | None = None, upload: bytes | None = None) -> None:
+        """Raises BadForm unless every number in `data` is what a form may have.
+
+        `upload`: the approved file, where the form is one of an ONNX graph.
+        """
         parts = Parts(data)
         self.inputs = _inputs(parts.plan.get("inputs"))
         self.made_with = parts.made_with
-        reader = Reader(parts, self.inputs)
-        nodes.read_nodes(reader, parts.plan.get("nodes"))
         claim = parts.plan.get("model")
-        if not isinstance(claim, dict) or claim.get("accepts") not in ("finite", "nan", "any"):
+        if not isinstance(claim, dict):
             raise BadForm("model")
         self.classes: tuple[Label, ...] = _classes(claim.get("classes"))
         self.has_probabilities = claim.get("probabilities") is True and bool(self.classes)
-        self._accepts: str = claim["accepts"]
-        self._of = reader.before(claim.get("of"))
-        self._steps = [(place, reader.steps[place]) for place in reader.needed_for(self._of)]
-        self._kept = len(reader.steps)
         self.kind: str = str(claim.get("kind"))
-        self._model: Model = _model(parts, claim, reader.widths[self._of], self.classes)
-        self._rows_at_once = max(1, CELLS_AT_ONCE // (sum(reader.widths) + self._model.cells + 1))
+        if (self.kind == UPLOAD) != (upload is not None):
+            raise BadForm("a form of another file")
+        self._whole: Whole
+        if upload is not None:
+            self._whole = uploads.Upload(claim, self.inputs, self.classes, upload)
+        else:
+            self._whole = _Encoded(parts, claim, self.inputs, self.classes)
+        self._rows_at_once = limits.rows_at_once(self._whole.cells)
+        #: More rows a call are for the runner: they would hold a thread of this process for too long.
+        self.most_rows = limits.most_rows(self._whole.work)
         self._positive = positive
 
     def answer_rows(self, rows: Sequence[Mapping[str, Any]]) -> Answer:
@@ -71,21 +114,14 @@ class CompiledForm:
 
     def _answer(self, whole: sources.Source, cut: Any) -> Answer:
         started = time.perf_counter()
+        if whole.count > self.most_rows:
+            raise Declined
         if whole.count <= self._rows_at_once:
-            found = self._compute(whole)
+            found = self._whole.compute(whole)
         else:
             ends = range(0, whole.count, self._rows_at_once)
-            found = _joined([self._compute(cut(at, at + self._rows_at_once)) for at in ends])
+            found = _joined([self._whole.compute(cut(at, at + self._rows_at_once)) for at in ends])
         return self._told(found, time.perf_counter() - started)
-
-    def _compute(self, source: sources.Source) -> Computed:
-        done: list[Any] = [None] * self._kept
-        with np.errstate(all="ignore"):
-            for place, step in self._steps:
-                done[place] = step(source, done)
-            matrix = done[self._of]
-            nodes.require(matrix, self._accepts)
-            return self._model.compute(matrix)
 
     def _told(self, found: Computed, seconds: float) -> Answer:
         chosen, probabilities, values = found

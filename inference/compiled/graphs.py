@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from inference.compiled import limits
 from inference.compiled.container import Array, BadForm, Parts
 from inference.compiled.errors import Declined
 from inference.compiled.links import Computed
@@ -31,7 +32,8 @@ class Graph:
         ):
             raise BadForm("a graph with other inputs")
         self._type: Any = TYPES[found.inputs[0].type]
-        self.cells = found.widest
+        self.cells, self.work = found.numbers, found.work
+        limits.require_little(self.cells, self.work)
         self._session = sessions.Session(data)
         self._places = {str(label): place for place, label in enumerate(classes)}
         self._names = self._session.outputs[:1]

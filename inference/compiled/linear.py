@@ -10,7 +10,7 @@ from inference.compiled.links import Computed
 
 
 class Linear:
-    cells = 0
+    cells = work = 0
 
     def __init__(self, parts: Parts, claim: dict[str, Any], width: int, classes: int) -> None:
         scores = 1 if classes <= 2 else classes

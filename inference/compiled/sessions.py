@@ -1,6 +1,6 @@
 """onnxruntime, as a form uses it: graphs from memory, one thread, nothing optimised away, nothing printed."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ LEQ = 0  # of TreeEnsemble's node modes: a feature at most its split goes left
 
 
 class Session:
-    """One graph with one input. Safe for many threads."""
+    """One graph. Safe for many threads."""
 
     def __init__(self, graph: bytes) -> None:
         options = onnxruntime.SessionOptions()
@@ -36,8 +36,12 @@ class Session:
         return found
 
     def run(self, given: Array, names: Sequence[str]) -> list[Any]:
+        """Ask a graph of one input."""
+        return self.ask({self._input: given}, names)
+
+    def ask(self, given: Mapping[str, Array], names: Sequence[str]) -> list[Any]:
         try:
-            found: list[Any] = self._session.run(names, {self._input: given})
+            found: list[Any] = self._session.run(names, given)
         except Exception:  # its own classes again: whatever it is, the runner can say what these rows are
             raise Declined from None
         return found

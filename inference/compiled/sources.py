@@ -3,7 +3,7 @@
 All give the same numbers and the same codes; only the way there differs.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import repeat
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ from inference.compiled.errors import Declined
 
 Array = npt.NDArray[Any]
 Row = Mapping[str, Any]
+EXACT = 2.0**53  # beyond it a float64 does not hold every whole number
 
 
 class Words:
@@ -37,6 +38,11 @@ class Source(Protocol):
     def codes(self, name: str, words: Words) -> Array: ...
     def absent(self, name: str) -> Array: ...
 
+    # As the runner hands columns to a graph: nothing that its type cannot hold is rounded into it.
+    def fractions(self, names: Sequence[str]) -> Array: ...
+    def wholes(self, names: Sequence[str]) -> Array: ...
+    def texts(self, names: Sequence[str]) -> Array: ...
+
 
 class Rows:
     """Validated rows; a name that a row lacks is missing in it."""
@@ -57,6 +63,41 @@ class Rows:
 
     def absent(self, name: str) -> Array:
         return np.array([get(name) is None for get in self._gets], np.float64)
+
+    def fractions(self, names: Sequence[str]) -> Array:
+        return _unrounded(self.numbers(names), (get(name) for get in self._gets for name in names))
+
+    def wholes(self, names: Sequence[str]) -> Array:
+        try:
+            return np.array([[_whole(get(name)) for name in names] for get in self._gets], np.int64)
+        except OverflowError:
+            raise Declined from None
+
+    def texts(self, names: Sequence[str]) -> Array:
+        return np.array([[_text(get(name)) for name in names] for get in self._gets], object)
+
+
+def _unrounded(found: Array, given: Iterable[Any]) -> Array:
+    """Decline whole numbers that a float64 does not hold."""
+    if (np.abs(found) >= EXACT).any() and any(
+        isinstance(value, int) and abs(value) > EXACT for value in given
+    ):
+        raise Declined
+    return found
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, int) or (isinstance(value, float) and value.is_integer()):
+        return int(value)
+    raise Declined
+
+
+def _text(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, str):
+        return value
+    raise Declined
 
 
 class Lists:
@@ -86,6 +127,21 @@ class Lists:
         if column is None:
             return np.ones(self.count)
         return np.fromiter((value is None for value in column), np.float64, self.count)
+
+    def fractions(self, names: Sequence[str]) -> Array:
+        return _unrounded(self.numbers(names), (value for name in names for value in self._values(name)))
+
+    def wholes(self, names: Sequence[str]) -> Array:
+        try:
+            return np.array([[_whole(value) for value in self._values(name)] for name in names], np.int64).T
+        except OverflowError:
+            raise Declined from None
+
+    def texts(self, names: Sequence[str]) -> Array:
+        return np.array([[_text(value) for value in self._values(name)] for name in names], object).T
+
+    def _values(self, name: str) -> Iterable[Any]:
+        return self._columns.get(name, repeat(None, self.count))
 
 
 class Columns:
@@ -125,6 +181,37 @@ class Columns:
         if name not in self._names:
             return np.ones(self.count)
         return np.asarray(self._table.column(name).is_null().to_numpy(), np.float64)
+
+    def fractions(self, names: Sequence[str]) -> Array:
+        return self._stacked(names, lambda column: column.cast(pa.float64()).to_numpy(), np.nan)
+
+    def wholes(self, names: Sequence[str]) -> Array:
+        def whole(column: Any) -> Array:
+            if column.null_count:
+                raise Declined
+            return np.asarray(column.cast(pa.int64()).to_numpy())
+
+        return self._stacked(names, whole, None)
+
+    def texts(self, names: Sequence[str]) -> Array:
+        found = [
+            self._text(name).fill_null("").to_pylist() if name in self._names else [""] * self.count
+            for name in names
+        ]
+        return np.array(found, object).T
+
+    def _stacked(self, names: Sequence[str], read: Callable[[Any], Array], nothing: float | None) -> Array:
+        found = []
+        for name in names:
+            if name not in self._names and nothing is None:
+                raise Declined
+            try:
+                found.append(
+                    read(self._table.column(name)) if name in self._names else np.full(self.count, nothing)
+                )
+            except pa.ArrowException:
+                raise Declined from None
+        return np.stack(found, axis=1)
 
     def _text(self, name: str) -> Any:
         column = self._table.column(name)

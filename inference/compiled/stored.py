@@ -12,7 +12,7 @@ from collections import OrderedDict
 import structlog
 
 from inference.compiled.container import BadForm
-from inference.compiled.form import CompiledForm
+from inference.compiled.form import UPLOAD, CompiledForm
 from inference.models import stored_form
 from registry import artifacts
 from registry.errors import Refused
@@ -25,17 +25,20 @@ COMPILED = "compiled"
 KEPT = 32
 TRY_AGAIN_SECONDS = 60.0
 
-Key = tuple[str, type | None, Label | None]
+#: The form, the uploaded graph where it is one of such, and the positive class; 1 and True are two classes.
+Key = tuple[str, str | None, type | None, Label | None]
 
 
 def form_of(version: ModelVersion) -> CompiledForm | None:
     """What answers for this version in this process; None where the runner does."""
-    if version.engine != COMPILED:
+    if version.engine not in (COMPILED, UPLOAD):
         return None
     stored = stored_form(version)
     if stored is None:
         return None
-    return _forms.get(stored.sha256, (version.schema.get("target") or {}).get("positive"))
+    positive = (version.schema.get("target") or {}).get("positive")
+    upload = version.opened[0] if version.engine == UPLOAD else None
+    return _forms.get((stored.sha256, upload, type(positive), positive))
 
 
 class _Forms:
@@ -46,8 +49,7 @@ class _Forms:
         self._open: OrderedDict[Key, CompiledForm] = OrderedDict()
         self._failed: dict[Key, float] = {}
 
-    def get(self, sha256: str, positive: Label | None) -> CompiledForm | None:
-        key = (sha256, type(positive), positive)  # 1 and True are two classes
+    def get(self, key: Key) -> CompiledForm | None:
         with self._lock:
             known = self._open.get(key)
             if known is not None:
@@ -59,7 +61,8 @@ class _Forms:
 
     def _add(self, key: Key) -> CompiledForm | None:
         try:
-            form = CompiledForm(_verified(key[0]), key[2])
+            upload = None if key[1] is None else _verified(key[1])
+            form = CompiledForm(_verified(key[0]), key[3], upload)
         except (BadForm, OSError, Refused) as error:
             logger.error("compiled_form_unusable", sha256=key[0], error=f"{type(error).__name__}: {error}")
             self._failed[key] = time.monotonic() + TRY_AGAIN_SECONDS

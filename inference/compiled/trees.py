@@ -21,6 +21,8 @@ FEW_ROWS = 64
 
 
 class Trees:
+    work = 0
+
     def __init__(self, parts: Parts, claim: dict[str, Any], width: int, classes: int) -> None:
         self._splits = _Splits(parts, claim, width)
         forest = Forest(parts, claim, width + self._splits.count)

@@ -126,13 +126,13 @@ def _failure(error: BaseException) -> dict[str, Any]:
 def _compiled(scorer: Scorer, columns: list[list[str]]) -> dict[str, Any]:
     """The model's compiled form for rows with these columns, or why there is none. Nobody else asks meanwhile."""
     started = time.perf_counter()
-    if isinstance(scorer, graphs.GraphScorer):
-        return {"ok": True, "reason": "the file is a graph already", "seconds": 0.0}
+    typed = [(name, kind) for name, kind in columns]
     try:
-        reply: dict[str, Any] = {
-            "ok": True,
-            "form": compiling.compile_form(scorer, [(name, kind) for name, kind in columns]),
-        }
+        if isinstance(scorer, graphs.GraphScorer):
+            form = compiling.compile_upload(scorer, typed)
+        else:
+            form = compiling.compile_form(scorer, typed)
+        reply: dict[str, Any] = {"ok": True, "form": form}
     except compiling.NotCompiled as reason:
         reply = {"ok": True, "reason": str(reason)[:MAX_ERROR]}
     except Exception as error:  # attributes of a model may be anything

@@ -8,7 +8,7 @@ of known shapes, whose memory and work per row are bounded before the first row 
 `shapes` are the operators of the narrow gate · `estimators` are those whose numbers point into one another.
 """
 
-from .gates import WIDE_BYTES, narrow, wide
+from .gates import NARROW_BYTES, WIDE_BYTES, narrow, wide
 from .graph import Graph, Value
 
-__all__ = ["WIDE_BYTES", "Graph", "Value", "narrow", "wide"]
+__all__ = ["NARROW_BYTES", "WIDE_BYTES", "Graph", "Value", "narrow", "wide"]

@@ -21,6 +21,7 @@ from .shapes import Walk
 MAX_TREE_NODES = 20_000_000
 #: Far more than a tree of scikit-learn has; a reader may recurse once for each level.
 MAX_LEVELS = 1_000
+STEP_WORK = 16  # one step down a tree, in multiplications: chosen, for the walk waits for memory
 
 Ints = npt.NDArray[np.int64]
 
@@ -31,6 +32,8 @@ class Lists:
     def __init__(self, node: Any) -> None:
         self.node = node
         self.attributes = {each.name: each for each in node.attribute}
+        #: For one row: numbers that are multiplied, or what takes as long.
+        self.work = sum(self.length(name) for name in ("coefficients", "support_vectors"))
 
     def ints(self, name: str) -> Ints:
         return np.array(self.attributes[name].ints if name in self.attributes else (), np.int64)
@@ -39,6 +42,9 @@ class Lists:
         """Members of a list of numbers, however it is kept."""
         if name in self.attributes:
             each = self.attributes[name]
+            self.require(
+                f"{name}_as_tensor" not in self.attributes, _("%(name)s is given twice") % {"name": name}
+            )
             return len(each.ints) or len(each.floats) or len(each.strings)
         tensor = self.attributes.get(f"{name}_as_tensor")
         return math.prod(tensor.t.dims) if tensor else 0
@@ -64,7 +70,9 @@ def check(node: Any, walk: Walk) -> None:
     rule = RULES.get(node.op_type) if domain_of(node.domain) == ML else None
     if rule is not None:
         width = (walk.shape_of(node.input[0]) or (1,))[-1] or 1
-        rule(Lists(node), width)
+        lists = Lists(node)
+        rule(lists, width)
+        walk.toil_at(node, lists.work)
 
 
 # --- trees ---
@@ -135,12 +143,13 @@ def _require_trees(lists: Lists, count: int, branches: Ints, children: list[Ints
     below = np.full((2, count), -1, np.int64)
     below[0, branches], below[1, branches] = children
     level, reached = roots, 0
-    for _depth in range(MAX_LEVELS):
+    for depth in range(MAX_LEVELS):
         reached += len(level)
         level = below[:, level].ravel()
         level = level[level >= 0]
         if not len(level):
             lists.require(reached == count, _("a tree has a cycle"))
+            lists.work = len(roots) * (depth + 1) * STEP_WORK
             return
     raise lists.bad(_("a tree is deeper than %(limit)d levels") % {"limit": MAX_LEVELS})
 

@@ -99,4 +99,4 @@ def _is_bounded(model: Any, found: graph.Graph) -> graph.Graph:
         walk.step(node)
         estimators.check(node, walk)
     walk.finish()
-    return dataclasses.replace(found, widest=walk.widest)
+    return dataclasses.replace(found, widest=walk.widest, numbers=walk.numbers, work=walk.work)

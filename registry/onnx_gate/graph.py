@@ -55,8 +55,10 @@ class Graph:
     metadata: dict[str, str] = field(default_factory=dict)
     #: What its classifier answers, where the file says so.
     classes: tuple[str | int, ...] = ()
-    #: Numbers in the widest tensor, for one row; known only to the narrow gate.
+    #: For one row, known only to the narrow gate: numbers in the widest tensor, numbers made in all, and work.
     widest: int = 0
+    numbers: int = 0
+    work: int = 0
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -226,6 +228,8 @@ def _check_node(node: Any) -> None:
     import onnx
 
     kinds = onnx.AttributeProto
+    if len({attribute.name for attribute in node.attribute}) < len(node.attribute):
+        raise damaged(_("an operator has two attributes of one name"))
     for attribute in node.attribute:
         has_body = attribute.HasField("g") or attribute.graphs
         if (has_body or attribute.type in (kinds.GRAPH, kinds.GRAPHS)) and node.op_type not in ENDING:

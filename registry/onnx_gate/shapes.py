@@ -92,6 +92,7 @@ class Walk:
         self.shapes: dict[str, Shape] = {}
         self.known: dict[str, list[int]] = {}
         self.widest = 0
+        self.numbers = 0
         self.work = 0
         self.outputs = [each.name for each in model.graph.output]
         if self.opset < LEAST_OPSET and found.opsets.get("ai.onnx", 0):
@@ -133,6 +134,7 @@ class Walk:
                 raise _unforeseen(_("it makes too many numbers for one row"))
             if ROWS in shape:
                 self.widest = max(self.widest, width)
+                self.numbers += width
             self.toil(width)
         self.shapes[name] = shape
 
@@ -140,6 +142,12 @@ class Walk:
         self.work += amount
         if self.work > MAX_WORK:
             raise _unforeseen(_("it makes too much work for one row"))
+
+    def toil_at(self, node: Any, amount: int) -> None:
+        try:
+            self.toil(amount)
+        except Unforeseen as why:
+            raise _not_here(node, str(why)) from None
 
     def learn(self, name: str, tensor: Any) -> None:
         """Small whole numbers may be axes or shapes of what follows."""

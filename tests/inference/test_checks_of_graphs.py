@@ -4,6 +4,8 @@ import io
 
 import pytest
 
+from inference import engines, runners
+from inference.compiled import sessions
 from registry import artifacts
 from registry.actions import catalog
 from registry.errors import Invalid
@@ -28,6 +30,10 @@ def test_it_passes_every_check(author, modeld):
     assert version.measured_metrics["accuracy"] > 0.8
     assert "onnxruntime" in results["environment"].log
     assert version.environment["packages"]["onnxruntime"]
+    assert results["compiled"].detail.startswith("ONNX: the portal opens the graph")
+    assert version.engine == "onnx"
+    some = trained.table(20).set_column(3, "member", trained.table(20).column("member").cast("double"))
+    assert engines.choose(version, 20).answer_table(some).labels == runners.predict(version, some).labels
 
 
 def test_its_engine_says_whether_a_web_process_may_open_it(author):
@@ -37,6 +43,24 @@ def test_its_engine_says_whether_a_web_process_may_open_it(author):
 
     assert version.engine == "runner"
     assert "CumSum" in version.globals["graph"]["kept_out"]
+
+
+def test_what_only_the_jail_may_open_is_answered_there_and_says_why(author, modeld, monkeypatch):
+    monkeypatch.setattr(sessions, "Session", None)  # whoever opens it here would call this
+    chances = graphs.data(
+        [graphs.node("CumSum", "X axis", "sums"), graphs.node("Softmax", "sums", "chances", axis=1)],
+        outputs=[graphs.tensor("chances", [None, 2])],
+        constants=[graphs.constant("axis", 1)],
+    )
+    frame = trained.people()[["age", "income", "repaid"]].dropna()
+    model = create_model(author)
+    version = upload(author, chances, model=model, reference=add_data(author, model, "repaid", frame))
+
+    results = finish(version)
+
+    assert failed(results) == {}
+    assert version.engine == "runner"
+    assert "by the model service alone: Operator “CumSum”" in results["compiled"].detail
 
 
 def test_its_inputs_become_the_schema_where_none_is_given(author):

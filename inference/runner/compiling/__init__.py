@@ -12,11 +12,10 @@ from sklearn.pipeline import Pipeline
 
 from .. import scoring
 from . import estimators, transformers
-from .plan import NotCompiled, Plan
+from .plan import TEXT_TYPES, NotCompiled, Plan
+from .uploaded import compile_upload
 
-__all__ = ["NotCompiled", "compile_form"]
-
-TEXT_TYPES = ("category", "text")
+__all__ = ["NotCompiled", "compile_form", "compile_upload"]
 
 
 def compile_form(scorer: scoring.Scorer, columns: Sequence[tuple[str, str]]) -> bytes:

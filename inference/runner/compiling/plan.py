@@ -15,6 +15,7 @@ from .. import forms
 
 MAX_CELLS = 16_000_000
 MAX_WIDTH = 20_000
+TEXT_TYPES = ("category", "text")
 
 
 class NotCompiled(Exception):
