@@ -143,7 +143,9 @@ def _power(plan: Plan, step: Any, columns: list[Column]) -> list[Column]:
         "power", plan.widths[node], of=node, method=step.method, lambdas=plan.array(step.lambdas_)
     )
     out = plan.columns(powered)
-    return _standard(plan, step._scaler, out) if step.standardize else out
+    return (
+        _standard(plan, step._scaler, plan.guard(out)) if step.standardize else out
+    )  # the scaler looks again
 
 
 def _quantile(plan: Plan, step: Any, columns: list[Column]) -> list[Column]:
