@@ -79,7 +79,10 @@ def _compare_rows(form: CompiledForm, ask: Ask, rows: pa.Table, report: Report) 
             continue
         _require_same(_answered(form.answer_table, piece), expected, report)
         some = piece.slice(0, AS_ROWS)
-        _require_same(_answered(form.answer_rows, some.to_pylist()), _first(expected, AS_ROWS), report)
+        first = _first(expected, AS_ROWS)
+        _require_same(_answered(form.answer_rows, some.to_pylist()), first, report)
+        lists = _answered(lambda rows: form.answer_lists(rows.to_pydict(), rows.num_rows), some)
+        _require_same(lists, first, report)
 
 
 def _fates(ask: Ask, rows: pa.Table, report: Report, most: int) -> Iterator[tuple[pa.Table, Answer | None]]:

@@ -51,7 +51,13 @@ def require_alike(
     scorer, form = claimed(graph, columns, classes)
     opened = CompiledForm(form, None, graph)
     expected = scorer.outputs.read(scorer._run(scorer._feed(table)), table.num_rows)
-    for found in (opened.answer_table(table), opened.answer_rows(table.to_pylist())):
+    lists = {name: table.column(name).to_pylist() for name in table.column_names}
+    ways = (
+        opened.answer_table(table),
+        opened.answer_rows(table.to_pylist()),
+        opened.answer_lists(lists, table.num_rows),
+    )
+    for found in ways:
         if expected.get("labels") is None:
             np.testing.assert_array_equal(found.values, expected["values"])
             continue
@@ -117,11 +123,12 @@ def test_whole_numbers_stay_whole(value: Any) -> None:
     _scorer, form = claimed(graph, [("a", "integer")], (0, 2**53 + 1, 2**53))
     opened = CompiledForm(form, None, graph)
 
-    if value == 2**53 + 1:
-        assert opened.answer_rows([{"a": value}]).labels == [value]
-        return
-    with pytest.raises(Declined):
-        opened.answer_rows([{"a": value}])
+    for ask in (lambda: opened.answer_rows([{"a": value}]), lambda: opened.answer_lists({"a": [value]}, 1)):
+        if value == 2**53 + 1:
+            assert ask().labels == [value]
+            continue
+        with pytest.raises(Declined):
+            ask()
 
 
 @pytest.mark.parametrize("value", [2**53 + 1, -(2**53) - 1])
@@ -129,12 +136,12 @@ def test_a_whole_number_that_no_fraction_holds_goes_to_the_runner(value: int) ->
     graph = data([SOFTMAX], outputs=[CHANCES])
     opened = CompiledForm(claimed(graph, AB, (0, 1))[1], None, graph)
 
-    for ask, rows in (
-        (opened.answer_rows, [{"a": value, "b": 0}]),
-        (opened.answer_table, pa.table({"a": [value], "b": [0]})),
-    ):
-        with pytest.raises(Declined):
-            ask(rows)
+    with pytest.raises(Declined):
+        opened.answer_rows([{"a": value, "b": 0}])
+    with pytest.raises(Declined):
+        opened.answer_lists({"a": [value], "b": [0]}, 1)
+    with pytest.raises(Declined):
+        opened.answer_table(pa.table({"a": [value], "b": [0]}))
 
 
 def test_a_column_of_another_type_is_for_the_runner() -> None:
