@@ -1,9 +1,9 @@
 """The verb `erase`: what was asked about a person goes away; that it went, and every count, stays.
 
-The row leaves the look-up table and the columnar file that holds its bulk, which is written anew without it; its
-outcomes lose the id that led to them, and its bytes leave the segments of the log that are still on disk. A tombstone
-with nothing but the id keeps the log from being read in again, and tells the other machines, whose ticks clean their
-own segments.
+The row leaves the look-up table and the columnar file that holds its bulk, which is written anew without it; a row of
+a batch leaves the parts and the result of its job in the same way, and the uploaded file goes whole. Its outcomes lose
+the id that led to them, and its bytes leave the segments of the log that are still on disk. A tombstone with nothing
+but the id keeps the log from being read in again, and tells the other machines, whose ticks clean their own segments.
 """
 
 import secrets
@@ -22,7 +22,7 @@ from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
 from inference import cold, log, records, segments
-from inference.ids import PREFIX
+from inference.batches import rewriting
 from inference.leftovers import Overtaken, Replacement
 from inference.models import Erasure, Feedback, LogSegment, Prediction, ProblemReport
 from registry import audit, idempotency, permissions
@@ -53,8 +53,8 @@ def erase(
 ) -> Erased:
     """Erase those predictions for good. Owners of the model, and administrators, with a reason.
 
-    Refuses rows of batches (422: they go with their batch) and who may not (403). Ids that do not exist, that were
-    erased before, or that this person may not know of, come back as `unknown`; `among` narrows it to a key's models.
+    Refuses who may not (403), and rows of a batch that is not finished (409). Ids that do not exist, that were erased
+    before, or that this person may not know of, come back as `unknown`; `among` narrows it to a key's models.
     """
     wanted = list(dict.fromkeys(ids))
     _require_sense(wanted, reason)
@@ -84,17 +84,6 @@ def _require_sense(ids: Sequence[str], reason: str) -> None:
     if not 1 <= len(ids) <= MAX_IDS:
         expected = f"1 … {MAX_IDS}"
         errors.append({"field": "predictions", "code": "row_count", "expected": expected})
-    errors.extend(
-        {
-            "field": "predictions",
-            "code": "batch_row",
-            "value": each[:80],
-            "expected": _("ids of single predictions"),
-            "fix": _("A row of a batch goes with its batch: its files are deleted when their time is over."),
-        }
-        for each in ids
-        if not each.startswith(PREFIX)
-    )
     if errors:
         raise Invalid(_("These predictions cannot be erased so."), code="invalid_erasure", errors=errors)
 
@@ -129,6 +118,8 @@ def _prepared(ids: Sequence[str]) -> Iterator[tuple[dict[str, int | None], list[
     try:
         for file_id in sorted({each for each in places.values() if each is not None}):
             replacements += [cold.without(file_id, ids)]
+        for rewrite in rewriting.without(ids):
+            replacements += [rewrite]
         yield places, replacements
     except BaseException:
         for each in replacements:

@@ -1,8 +1,9 @@
 """Scoring files in the background.
 
 `verbs` what people do · `preparing` file → chunks · `working` a worker's turn · `scoring` one chunk · `finishing` parts
-→ result · `results` files people download · `rows` one row by its id · `upkeep` what the tick does · `leases` who owns
-what · `files` where things lie · `parts`, `answers`, `problems` the pieces.
+→ result · `results` files people download · `rows` one row by its id · `rewriting` files without somebody's rows ·
+`upkeep` what the tick does · `leases` who owns what · `files` where things lie · `parts`, `answers`, `problems` the
+pieces.
 
 The job row is the truth; messages may be lost or doubled. Every row ends in the result exactly once.
 """

@@ -27,9 +27,14 @@ def rerun(job: BatchJob, *, version: int | None = None, actor: Any) -> BatchJob:
     Refused: who may not read the job's rows, a file that was deleted, a version that may not answer here.
     """
     verbs.require_rows(actor, job)
-    if job.state == BatchJob.State.EXPIRED or not storage.exists(files.upload_key(job)):
+    if job.state == BatchJob.State.EXPIRED:
         raise Gone(
             _("The rows of this job were deleted; its numbers are kept."), fix=_("Upload the file again.")
+        )
+    if not storage.exists(files.upload_key(job)):
+        raise Gone(
+            _("The uploaded file was deleted when rows of this job were erased."),
+            fix=_("Upload it again, without them."),
         )
     with storage.open_read(files.upload_key(job)) as file:
         return verbs.start_batch(

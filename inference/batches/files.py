@@ -51,9 +51,12 @@ def open_output(job: BatchJob, name: str) -> IO[bytes]:
 
 def delete_rows(job: BatchJob) -> None:
     """Delete every file of the job, also the parts of workers that lost their lease."""
+    job.refresh_from_db(fields=["files"])  # an erasure may have replaced them
     for chunk in job.chunks.all():
         storage.delete(chunk.source_key)
         delete_parts(chunk, chunk.token)
+        if chunk.part_key:
+            storage.delete(chunk.part_key)
     for key in job.files.values():
         storage.delete(key)
     storage.delete(upload_key(job))

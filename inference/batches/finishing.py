@@ -1,7 +1,5 @@
 """The end of a job: its parts become a result in input order, or the reason why there is none is written down."""
 
-import hashlib
-import io
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from functools import partial
@@ -19,7 +17,7 @@ from inference import signals
 from inference.batches import files, leases, parts, results, scoring
 from inference.batches.problems import Problems
 from inference.models.batches import BatchChunk, BatchJob
-from registry import audit, storage
+from registry import audit
 from registry.audit import Action
 
 logger = structlog.get_logger(__name__)
@@ -94,12 +92,8 @@ def _kind_of_answers(job: BatchJob, chunks: list[BatchChunk]) -> dict[str, Any]:
 def _store(
     job: BatchJob, name: str, chunks: list[BatchChunk], write: Callable[[IO[str], Iterator[pa.Table]], None]
 ) -> None:
-    with storage.scratch(".csv") as path:
-        with path.open("wb") as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as out:
-            out.write(results.BOM)
-            write(out, _verified_parts(job, chunks))
-        key = files.output_key(job, name)
-        storage.put(key, path)
+    key = files.output_key(job, name)
+    results.store(key, lambda out: write(out, _verified_parts(job, chunks)))
     job.files[name] = key
 
 
@@ -107,21 +101,11 @@ def _verified_parts(job: BatchJob, chunks: list[BatchChunk]) -> Iterator[pa.Tabl
     """Each part, proven to be what was counted; a damaged one is scored again."""
     for chunk in chunks:
         _renew(job)
-        part = _intact(chunk)
+        part = results.part_bytes(chunk)
         if part is None:
             _redo(job, chunk)
         else:
             yield parts.read(pa.BufferReader(part))
-
-
-def _intact(chunk: BatchChunk) -> bytes | None:
-    """The part's bytes; None if it is missing or not the one that was counted."""
-    try:
-        with storage.open_read(chunk.part_key) as file:
-            part = file.read()
-    except FileNotFoundError:
-        return None
-    return part if hashlib.sha256(part).hexdigest() == chunk.sha256 else None
 
 
 def _renew(job: BatchJob) -> None:

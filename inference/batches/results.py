@@ -4,8 +4,10 @@ In the CSV for people a spreadsheet finds nothing to run. The raw CSV and Parque
 """
 
 import csv
+import hashlib
+import io
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -13,13 +15,18 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+import structlog
+from django.utils.translation import gettext as _
 
 from inference import csvfile
-from inference.batches import files, parts
+from inference.batches import parts
 from inference.csvfile import Reading
 from inference.models.batches import BatchChunk, BatchJob
-from registry import spreadsheet
+from registry import spreadsheet, storage
+from registry.errors import Unavailable
 from registry.schema import Label
+
+logger = structlog.get_logger(__name__)
 
 BOM = "\ufeff"
 REASONS = 3
@@ -99,9 +106,46 @@ def done_chunks(job: BatchJob) -> list[BatchChunk]:
     return list(job.chunks.filter(state=BatchChunk.State.DONE).order_by("index"))
 
 
+def part_bytes(chunk: BatchChunk) -> bytes | None:
+    """The part as it was written; None if it is missing or not the one that was counted."""
+    try:
+        with storage.open_read(chunk.part_key) as file:
+            part = file.read()
+    except FileNotFoundError:
+        return None
+    return part if hashlib.sha256(part).hexdigest() == chunk.sha256 else None
+
+
 def open_part(chunk: BatchChunk) -> pa.Table:
-    with files.local_copy(chunk.part_key) as path:
-        return parts.read(path)
+    """The part's rows. Unavailable (503) when it is damaged."""
+    part = part_bytes(chunk)
+    if part is None and _is_replaced(chunk):
+        part = part_bytes(chunk)
+    if part is None:
+        logger.error("batch_part_damaged", job=chunk.job_id, chunk=chunk.index)
+        raise Unavailable(
+            _("Some rows of this job cannot be read: the file %(file)s is missing or damaged.")
+            % {"file": chunk.part_key},
+            code="batch_part_damaged",
+            fix=_("An administrator can put it back from a backup; or score the file again."),
+        )
+    return parts.read(pa.BufferReader(part))
+
+
+def _is_replaced(chunk: BatchChunk) -> bool:
+    """Was a row erased a moment ago? Then the part has another name and another hash now."""
+    before = chunk.part_key
+    chunk.refresh_from_db(fields=["part_key", "sha256"])
+    return chunk.part_key != before
+
+
+def store(key: str, write: Callable[[IO[str]], None]) -> None:
+    """Keep a sheet as a file in storage."""
+    with storage.scratch(".csv") as path:
+        with path.open("wb") as raw, io.TextIOWrapper(raw, encoding="utf-8", newline="") as out:
+            out.write(BOM)
+            write(out)
+        storage.put(key, path)
 
 
 class Sheet:

@@ -2,7 +2,7 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
@@ -21,14 +21,20 @@ def prediction_id(job: BatchJob, row: int) -> str:
     return f"{PREFIX}_{job.public_id}_{row}"
 
 
-def find(ids: Sequence[str]) -> Mapping[str, PredictionRecord]:
-    """The records behind those ids that name a scored row which still exists."""
+def by_job(ids: Iterable[str]) -> dict[str, set[int]]:
+    """The rows that ids of this kind name, by the id of their job."""
     wanted: dict[str, set[int]] = defaultdict(set)
     for each in ids:
         prefix, _underscore, rest = each.partition("_")
         job_id, _underscore, row = rest.rpartition("_")
         if prefix == PREFIX and row.isascii() and row.isdecimal() and len(row) < 12:
             wanted[job_id].add(int(row))
+    return wanted
+
+
+def find(ids: Sequence[str]) -> Mapping[str, PredictionRecord]:
+    """The records behind those ids that name a scored row which still exists."""
+    wanted = by_job(ids)
     found: dict[str, PredictionRecord] = {}
     jobs = BatchJob.objects.filter(public_id__in=wanted).exclude(state=BatchJob.State.EXPIRED)
     for job in jobs.select_related("version", "release", "created_by"):

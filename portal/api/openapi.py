@@ -99,6 +99,8 @@ def _failures(path: str, method: str, operation: Mapping[str, Any]) -> dict[str,
         wanted["422"] = _WITH_BODY["422"]
     if path.startswith("/api/v1/batches/{batch}/"):
         wanted |= {"409": _WITH_BODY["409"], "410": "Its time is over, and its rows are deleted"}
+    if path.startswith("/api/v1/predictions/{prediction}/") or path.endswith("/result/"):
+        wanted |= {"503": "A file that holds it is missing or damaged"}
     if path.endswith("/predict/"):
         wanted |= {"503": "Nothing may answer here now", "504": "The model took too long"}
     return wanted

@@ -36,7 +36,9 @@ class EraseForm(forms.Form):
         label=_("Ids of predictions"),
         widget=forms.Textarea(attrs={"rows": 4}),
         max_length=70 * erasing.MAX_IDS,
-        help_text=_("One a line, or separated by spaces or commas."),
+        help_text=_(
+            "One a line, or separated by spaces or commas; rows of batches too, once their job is done."
+        ),
     )
     reason = forms.CharField(label=_("Reason"), max_length=2000, help_text=_("It stays in the audit log."))
 

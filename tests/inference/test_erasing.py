@@ -194,7 +194,7 @@ def test_who_does_not_own_the_model_may_not(release: Release, business: User, er
 
 @pytest.mark.parametrize(
     ("ids", "reason", "code"),
-    [(["p_1"], "  ", "missing"), ([], "why", "row_count"), (["b_job_1"], "why", "batch_row")],
+    [(["p_1"], "  ", "missing"), ([], "why", "row_count")],
 )
 def test_it_says_what_is_wrong(owner: User, erase: Erase, ids: list[str], reason: str, code: str) -> None:
     with pytest.raises(Invalid) as error:

@@ -5,12 +5,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 
-from inference import records
-from inference.models import Feedback
+from inference import batches, records
+from inference.models import BatchJob, Feedback
 from inference.predictions import predict
 from registry.models import AuditEvent, Release, Role, User
 from tests import factories
-from tests.inference import answers
+from tests.inference import answers, batch_tools
 
 pytestmark = pytest.mark.django_db
 
@@ -85,11 +85,18 @@ def test_an_owner_erases_and_others_do_not_see_the_form(
     assert AuditEvent.objects.get(action="prediction.erased", result="done").reason == "asked"
 
 
-def test_a_row_of_a_batch_is_not_erased_alone(client: Client, release: Release) -> None:
-    admin = factories.create_user(email="admin@example.com", roles=[Role.ADMIN])
-    client.force_login(admin)
+def test_a_row_of_a_batch_is_erased_once_its_job_is_done(
+    client: Client, release: Release, business: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    batch_tools.use_runner(monkeypatch)
+    job = batch_tools.finish(batch_tools.start(release, business))
+    row = {"act": "erase", "predictions": batches.prediction_id(job, 1), "reason": "asked"}
+    client.force_login(factories.create_user(email="admin@example.com", roles=[Role.ADMIN]))
 
-    answer = client.post(page(release), {"act": "erase", "predictions": "b_job_1", "reason": "asked"})
+    BatchJob.objects.update(state=BatchJob.State.RUNNING)
+    early = client.post(page(release), row)
+    BatchJob.objects.update(state=job.state)
+    done = client.post(page(release), row, follow=True)
 
-    assert answer.status_code == 422
-    assert "goes with its batch" in answer.text
+    assert early.status_code == 422 and "is not finished" in early.text
+    assert "1 prediction is erased." in done.text
