@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.contrib.auth.models import Group
@@ -30,8 +31,9 @@ from registry.admin import ReadOnlyAdmin
 from registry.audit import Action
 from registry.models import ModelVersion, RegisteredModel, ReleaseRequest, User
 
-# Teams are kept on the portal's own page, on the record; an address is the person and never edited.
-admin.site.unregister([Group, EmailAddress])
+# Teams are kept on the portal's own page, on the record; an address is the person and never edited; a second
+# factor is its owner's, and an administrator takes it away through the verb.
+admin.site.unregister([Group, EmailAddress, Authenticator])
 
 
 class Act(NamedTuple):

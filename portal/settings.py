@@ -63,6 +63,7 @@ INSTALLED_APPS = [
     "django_htmx",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "rest_framework",
     "django_filters",
     "drf_spectacular",
@@ -242,6 +243,11 @@ ACCOUNT_LOGIN_ON_PASSWORD_RESET = True
 ACCOUNT_LOGOUT_ON_PASSWORD_CHANGE = False
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = None
+# A second factor is a person's own choice: codes of an app, and ten codes to print for the day it is lost.
+MFA_ADAPTER = "portal.accounts.SecondFactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "recovery_codes"]
+MFA_TOTP_ISSUER = SITE_NAME
+MFA_ALLOW_UNVERIFIED_EMAIL = True  # addresses are an administrator's matter, nobody proves them
 # The address of a visitor behind this many proxies; 0 trusts no X-Forwarded-For at all.
 ALLAUTH_TRUSTED_PROXY_COUNT = env_int("MODELGATE_PROXIES", 0)
 

@@ -117,6 +117,11 @@ people_urls = [
     path("people/<int:pk>/", accounts.person_detail, name="person"),
     path("people/<int:pk>/link/", accounts.person_link, name="person-link"),
     path("people/<int:pk>/active/", accounts.person_active, name="person-active"),
+    path(
+        "people/<int:pk>/second-factor/remove/",
+        accounts.person_second_factor,
+        name="person-second-factor",
+    ),
 ]
 
 inference_urls = [
@@ -182,6 +187,7 @@ urlpatterns = [
     *people_urls,
     *closed_urls,
     path("accounts/", include("allauth.account.urls")),
+    path("accounts/second-factor/", include("allauth.mfa.urls")),
     path("admin/", admin.site.urls),
     *api_page_urls,
     path("api/v1/", include((api_urls, "api"))),

@@ -36,6 +36,12 @@ class Action(models.TextChoices):
     USER_LOGGED_OUT = "user.logged_out"
     USER_LOGIN_FAILED = "user.login_failed"
     USER_PASSWORD_SET = "user.password_set"  # noqa: S105 - a name of an act
+    USER_SECOND_FACTOR_ADDED = "user.second_factor_added"
+    USER_SECOND_FACTOR_REMOVED = "user.second_factor_removed"
+    USER_SECOND_FACTOR_FAILED = "user.second_factor_failed"  # only ever refused
+    USER_RECOVERY_CODES_MADE = "user.recovery_codes_made"
+    USER_RECOVERY_CODES_ENDED = "user.recovery_codes_ended"
+    USER_RECOVERY_CODE_USED = "user.recovery_code_used"
     KEY_CREATED = "key.created"
     KEY_REVOKED = "key.revoked"
     KEY_ROTATED = "key.rotated"

@@ -160,6 +160,7 @@ def person_detail(request: HttpRequest, pk: int) -> HttpResponse:
         "grants": user.grants.select_related("granted_by"),
         "keys": user.api_keys.all(),
         "can_manage": permissions.can_manage_people(request.user),
+        "has_second_factor": people.has_second_factor(user),
         "role_labels": [Role(role).label for role in sorted(user.roles)],
     }
     return render(request, "portal/person_detail.html", context, status=422 if form.errors else 200)
@@ -211,4 +212,18 @@ def person_active(request: HttpRequest, pk: int) -> HttpResponse:
     attempt(request, form, action, user, people.set_active, user, active)
     if form.errors:
         messages.error(request, problems(form))
+    return redirect("person", user.pk)
+
+
+@require_POST
+def person_second_factor(request: HttpRequest, pk: int) -> HttpResponse:
+    """Take away what somebody lost; the next sign-in asks for their password alone."""
+    user = get_object_or_404(User, pk=pk)
+    form = RolesForm({})
+    form.is_valid()
+    attempt(request, form, Action.USER_SECOND_FACTOR_REMOVED, user, people.remove_second_factor, user)
+    if form.errors:
+        messages.error(request, problems(form))
+    else:
+        messages.success(request, _("%(user)s signs in with the password alone now.") % {"user": user})
     return redirect("person", user.pk)

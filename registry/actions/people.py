@@ -5,6 +5,7 @@ from typing import Any
 
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -114,6 +115,23 @@ def one_time_link(user: User, *, actor: Any) -> str:
     audit.record(Action.USER_LINK_ISSUED, target=user, actor=actor)
     uid, token = key.split("-", 1)
     return reverse("account_reset_password_from_key", kwargs={"uidb36": uid, "key": token})
+
+
+@transaction.atomic
+def remove_second_factor(user: User, *, actor: Any) -> None:
+    """For whoever lost their app and their codes: the password alone lets them in. Only administrators."""
+    permissions.require_role(permissions.can_manage_people(actor), Role.ADMIN)
+    if actor.pk == user.pk:
+        message = _("Your own second factor you remove on its own page, which asks for a code.")
+        raise Refused(message, code="own_second_factor")
+    found, _types = Authenticator.objects.filter(user=user).delete()
+    if not found:
+        raise Refused(_("%(user)s has no second factor.") % {"user": user}, code="no_second_factor")
+    audit.record(Action.USER_SECOND_FACTOR_REMOVED, target=user, actor=actor)
+
+
+def has_second_factor(user: User) -> bool:
+    return bool(Authenticator.objects.filter(user=user).exists())
 
 
 def _keep_an_administrator(user: User) -> None:

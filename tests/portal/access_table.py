@@ -31,6 +31,7 @@ OTHER_NAMES = {
     "person": {"pk": "person"},
     "person-link": {"pk": "person"},
     "person-active": {"pk": "person"},
+    "person-second-factor": {"pk": "person"},
     "audit-event": {"seq": "event"},
     "release-ticks": {"number": "release"},
     "release-figures": {"number": "release"},
@@ -245,6 +246,8 @@ PAGES: dict[tuple[str, str], str] = {
     ("person-link", "POST"): "302 403 403 403 403 403 403 403 201",
     ("person-active", "GET"): "302 405 405 405 405 405 405 405 405",
     ("person-active", "POST"): "302 403 403 403 403 403 403 403 302",
+    ("person-second-factor", "GET"): "302 405 405 405 405 405 405 405 405",
+    ("person-second-factor", "POST"): "302 403 403 403 403 403 403 403 302",
 }
 
 #: allauth's own; what is closed here is 404, and a person without a session sets a password only through a link.
@@ -279,6 +282,22 @@ ACCOUNTS: dict[tuple[str, str], str] = {
     ("account_reset_password_from_key", "POST"): "200 200 200 200 200 200 200 200 200",
     ("account_reset_password_done", "GET"): "200 200 200 200 200 200 200 200 200",
     ("account_reset_password_done", "POST"): "405 405 405 405 405 405 405 405 405",
+    ("mfa_index", "GET"): "302 200 200 200 200 200 200 200 200",
+    ("mfa_index", "POST"): "302 405 405 405 405 405 405 405 405",
+    ("mfa_authenticate", "GET"): "302 302 302 302 302 302 302 302 302",
+    ("mfa_authenticate", "POST"): "302 302 302 302 302 302 302 302 302",
+    ("mfa_reauthenticate", "GET"): "302 403 403 403 403 403 403 403 403",
+    ("mfa_reauthenticate", "POST"): "302 403 403 403 403 403 403 403 403",
+    ("mfa_activate_totp", "GET"): "302 200 200 200 200 200 200 200 200",
+    ("mfa_activate_totp", "POST"): "302 200 200 200 200 200 200 200 200",
+    ("mfa_deactivate_totp", "GET"): "302 404 404 404 404 404 404 404 404",
+    ("mfa_deactivate_totp", "POST"): "302 404 404 404 404 404 404 404 404",
+    ("mfa_view_recovery_codes", "GET"): "302 404 404 404 404 404 404 404 404",
+    ("mfa_view_recovery_codes", "POST"): "302 405 405 405 405 405 405 405 405",
+    ("mfa_generate_recovery_codes", "GET"): "302 200 200 200 200 200 200 200 200",
+    ("mfa_generate_recovery_codes", "POST"): "302 200 200 200 200 200 200 200 200",
+    ("mfa_download_recovery_codes", "GET"): "302 404 404 404 404 404 404 404 404",
+    ("mfa_download_recovery_codes", "POST"): "302 404 404 404 404 404 404 404 404",
 }
 
 #: Approvers and administrators look; only a request can be decided on, and only people's roles be changed.

@@ -6,6 +6,7 @@ from django.core.management.base import BaseCommand, CommandParser
 
 from portal.first_steps import sign_in_link
 from portal.management.acting import acting, user_named
+from registry.actions import people
 
 
 class Command(BaseCommand):
@@ -13,7 +14,15 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("email")
+        parser.add_argument(
+            "--remove-second-factor",
+            action="store_true",
+            help="They lost their authenticator app and their recovery codes: the password alone lets them in.",
+        )
 
     def handle(self, **options: Any) -> None:
         with acting():
-            self.stdout.write(sign_in_link(user_named(options["email"])))
+            user = user_named(options["email"])
+            if options["remove_second_factor"]:
+                people.remove_second_factor(user, actor=people.SYSTEM)
+            self.stdout.write(sign_in_link(user))
