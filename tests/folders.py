@@ -6,6 +6,7 @@ import struct
 import tarfile
 import zipfile
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from tests import graphs, trained
@@ -121,6 +122,7 @@ def onnx_members() -> dict[str, bytes]:
     return members(graphs.of_pipeline(), changes)
 
 
+@cache
 def hostile() -> dict[str, bytes]:
     """Folders and archives that are never accepted, by what they try."""
     good = members()
@@ -178,6 +180,7 @@ def hostile() -> dict[str, bytes]:
     }
 
 
+@cache
 def hostile_graphs() -> dict[str, bytes]:
     """Graphs that reach out, never end, or hide code."""
     whole = graphs.of_estimator("forest")

@@ -31,6 +31,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
+from tests import folders
+
 SECRET = "MODELGATE_TEST_SECRET"
 
 
@@ -74,6 +76,12 @@ def corpus(canary: Path, port: int = 9) -> dict[str, bytes]:
         **_skops(),
         **_onnx(),
     }
+
+
+def uploads(canary: Path, port: int = 9) -> dict[str, bytes]:
+    """The corpus, and what harms whoever only opens or reads it: archives, folders of MLflow, graphs."""
+    packed = {**folders.hostile(), **folders.hostile_graphs()}
+    return {**corpus(canary, port), **{f"packed_{kind}": data for kind, data in packed.items()}}
 
 
 def _at_load(canary: Path) -> dict[str, bytes]:
