@@ -7,6 +7,7 @@ from typing import Any
 from registry.models import Decision, Environment, RegisteredModel, Release, User
 
 Serving = dict[int, dict[str, dict[str, Any] | None]]
+Approvers = dict[int, list[User]]
 
 
 def serving_of(models: Iterable[RegisteredModel]) -> Serving:
@@ -27,7 +28,7 @@ def serving_of(models: Iterable[RegisteredModel]) -> Serving:
     return found
 
 
-def approvers_of(releases: Iterable[Release]) -> dict[int, list[User]]:
+def approvers_of(releases: Iterable[Release]) -> Approvers:
     """By release: who approved what it, or the one that it restores, serves. One query, if `restores` is at hand."""
     origins = {release.pk: (release.restores or release).request_id for release in releases}
     approvals = Decision.objects.filter(

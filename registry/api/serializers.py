@@ -21,6 +21,7 @@ from registry.models import (
     Release,
     ReleaseRequest,
 )
+from registry.serving import Approvers, approvers_of
 
 
 def email() -> serializers.SlugRelatedField:
@@ -269,7 +270,7 @@ class ReleaseSerializer(serializers.ModelSerializer):
     restores: serializers.Field = maybe("number")
     since = serializers.DateTimeField(source="created_at")
     until = serializers.DateTimeField(allow_null=True)
-    approved_by = serializers.ListField(child=serializers.EmailField())
+    approved_by = serializers.SerializerMethodField()
     released_by: serializers.Field = email()
 
     class Meta:
@@ -290,6 +291,11 @@ class ReleaseSerializer(serializers.ModelSerializer):
             "released_by",
         ]
         read_only_fields = fields
+
+    @extend_schema_field(serializers.ListField(child=serializers.EmailField()))
+    def get_approved_by(self, release: Release) -> list[str]:
+        approvers: Approvers = self.context.get("approvers") or approvers_of([release])
+        return [user.email for user in approvers[release.pk]]
 
 
 class IntervalSerializer(serializers.Serializer):

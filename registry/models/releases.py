@@ -110,15 +110,6 @@ class Release(models.Model):
             or model.values_list("deleted_at", flat=True).first()
         )
 
-    @property
-    def approved_by(self) -> list[str]:
-        """E-mail addresses of those who approved what this release, or the one it restores, serves."""
-        origin = self.restores or self
-        if origin.request_id is None:
-            return []
-        decisions = origin.request.decisions.filter(verdict="approved")  # type: ignore[union-attr]
-        return list(decisions.values_list("decided_by__email", flat=True))
-
 
 class Freeze(models.Model):
     """After a rollback nothing new is released here until somebody lifts the freeze."""

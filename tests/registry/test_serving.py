@@ -40,4 +40,4 @@ def test_approvers_are_found_in_one_query() -> None:
         found = approvers_of(releases)
 
     assert len(queries) == 1
-    assert [user.email for user in found[releases[0].pk]] == releases[0].approved_by
+    assert found[releases[0].pk] == [releases[0].request.decisions.get().decided_by]

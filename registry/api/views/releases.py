@@ -1,5 +1,7 @@
 """What answers where: releases, rollbacks, and what answered when."""
 
+from typing import Any
+
 from django.db.models import QuerySet
 from django.http import Http404
 from django.utils.translation import gettext as _
@@ -22,6 +24,7 @@ from registry.errors import NotFound
 from registry.gate import environment_named
 from registry.history import answered_at
 from registry.models import Release
+from registry.serving import Approvers, approvers_of
 
 
 @extend_schema(parameters=[EnvironmentQuery])
@@ -31,10 +34,20 @@ class ReleaseList(Endpoint, ListAPIView):
     key_action = {"GET": "read", "POST": "release"}
     attempts = {"POST": Action.RELEASE_MADE}
     serializer_class = ReleaseSerializer
+    approvers: Approvers = {}
 
     def rows(self) -> QuerySet[Release]:
         environment = environment_named(self.read_query(EnvironmentQuery)["environment"])
-        return Release.objects.of(self.get_model(), environment.slug).order_by("-number")
+        found = Release.objects.of(self.get_model(), environment.slug)
+        return found.select_related("request", "restores").order_by("-number")
+
+    def get_serializer_context(self) -> dict[str, Any]:
+        return {**super().get_serializer_context(), "approvers": self.approvers}
+
+    def paginate_queryset(self, queryset: Any) -> Any:
+        page = super().paginate_queryset(queryset)
+        self.approvers = approvers_of(page or [])
+        return page
 
     @extend_schema(request=ReleaseBody, responses={201: ReleaseSerializer}, parameters=[])
     def post(self, request: Request, slug: str) -> Response:

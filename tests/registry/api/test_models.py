@@ -7,6 +7,7 @@ from django.contrib.auth.models import Group
 from django.utils import timezone
 
 from registry.models import Dataset, RegisteredModel, Role, User
+from registry.serving import approvers_of
 from tests.api import Program, ok, problem, program
 from tests.factories import create_dataset, create_model, create_release, create_user, create_version
 
@@ -45,7 +46,7 @@ def test_it_tells_what_serves_and_who_approved(caller: Program, approver: User) 
 
     serving = found["serving"]["production"]
     assert (serving["version"], serving["release"]) == (1, 1)
-    assert serving["approved_by"] == release.approved_by
+    assert serving["approved_by"] == [user.email for user in approvers_of([release])[release.pk]]
     assert datetime.fromisoformat(serving["since"]) == release.created_at
     assert found["serving"]["staging"] is None
     assert ok(caller.get("/models/loans/"))["serving"] == found["serving"]
