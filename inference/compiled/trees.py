@@ -17,7 +17,6 @@ from inference.compiled.links import Computed
 
 MAX_SPLITS = 20_000
 CODES = 256
-FEW_ROWS = 64
 
 
 class Trees:
@@ -33,7 +32,6 @@ class Trees:
         outputs = (classes or 1) if self.is_mean or classes > 2 else 1
         each = outputs if self.is_mean else 1
         self._values = parts.floats(claim.get("values"), (forest.leaves, each), finite=True)
-        self._by_output = np.ascontiguousarray(self._values.T)
         self._outputs, self._trees = outputs, forest.trees
         self._link: links.Link = (
             links.none if self.is_mean and classes else links.of(claim.get("link"), classes)
@@ -45,13 +43,12 @@ class Trees:
         if claim.get("compare") not in ("float32", "float64"):
             raise BadForm("compare")
         self._type = np.dtype(claim["compare"])
-        self._first_leaf = forest.first_leaf
         self._leaves = walking.Leaves(forest, width + self._splits.count, self._type)
         self._classes = classes
         self.cells = forest.trees * each * 3 + self._splits.count
 
     def compute(self, matrix: Array) -> Computed:
-        leaves = self._leaves.of(self._given(matrix)) + self._first_leaf
+        leaves = self._leaves.of(self._given(matrix))
         if self.is_mean:
             scores = self._sum(leaves, np.zeros(self._outputs)) / self._trees
         else:
@@ -75,15 +72,11 @@ class Trees:
 
     def _sum(self, leaves: Array, begin: Array) -> Array:
         """Tree after tree, as scikit-learn adds: another order would move the last digit, and with it a tie."""
-        if len(leaves) < FEW_ROWS:
-            found = self._by_output.take(leaves, axis=1)
-            found[:, :, 0] += begin[:, np.newaxis]
-            return np.asarray(found.cumsum(axis=2)[:, :, -1].T)
         each: Array = self._values.take(np.ascontiguousarray(leaves.T), axis=0)
-        total: Array = each[0] + begin
-        for more in each[1:]:
-            total += more
-        return total
+        each[0] += begin
+        if each[0].size == 1:  # one run of numbers, which `reduce` would add in pairs
+            return np.asarray(each.cumsum(axis=0)[-1])
+        return np.asarray(np.add.reduce(each, axis=0))
 
     def _sum_by_class(self, leaves: Array) -> Array:
         parts = [

@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Iterator
 from functools import cache
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -383,18 +384,51 @@ def census(rows: int) -> pd.DataFrame:
     return frame
 
 
-def test_a_large_forest_tells_few_rows_the_same_leaves_as_its_engine(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Few rows are walked here, many by the engine: also with gaps, which each split sends its own way."""
-    monkeypatch.setattr(walking, "LARGE", 0)
+@pytest.mark.parametrize("estimator", ["forest", "regression", "boosted"])
+def test_a_large_forest_is_walked_here_to_the_same_leaves(
+    estimator: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also with gaps, which each split sends its own way, and across the pieces in which rows and trees are walked."""
     table = people()[["age", "income", "rooms"]].astype(float)
     target = (table["income"].isna() | (table["age"] > 50)).astype(int)
-    model = ensemble.RandomForestClassifier(20, max_depth=8, random_state=0).fit(table, target)
-    form = CompiledForm(
-        compiling.compile_form(scoring.Scorer(model), [(str(name), "number") for name in table])
-    )
+    model = {
+        "forest": ensemble.RandomForestClassifier(20, max_depth=8, random_state=0),
+        "regression": ensemble.ExtraTreesRegressor(20, random_state=0),
+        "boosted": ensemble.HistGradientBoostingClassifier(max_iter=20, min_samples_leaf=2),
+    }[estimator].fit(table, target)
+    data = compiling.compile_form(scoring.Scorer(model), [(str(name), "number") for name in table])
+    by_engine = CompiledForm(data)
+    monkeypatch.setattr(walking, "LARGE", 0)
+    monkeypatch.setattr(walking, "ROWS", 50)
+    monkeypatch.setattr(walking, "LANES", 120)
+    walked = CompiledForm(data)
     rows = pa.Table.from_pandas(table, preserve_index=False).to_pylist()
-    many = form.answer_rows(rows)
-    assert (many.probabilities == model.predict_proba(table)).all()
-    few = [form.answer_rows(rows[at : at + walking.FEW]) for at in range(0, len(rows), walking.FEW)]
-    assert (np.concatenate([each.probabilities for each in few]) == many.probabilities).all()
+    expected = by_engine.answer_rows(rows)
+
+    for size in (1, 7, len(rows)):
+        found = [walked.answer_rows(rows[at : at + size]) for at in range(0, len(rows), size)]
+        for name in ("indices", "probabilities", "values"):
+            whole = getattr(expected, name)
+            if whole is not None:
+                assert (np.concatenate([getattr(each, name) for each in found]) == whole).all()
+    assert walked._whole._model._leaves._session is None
+    assert by_engine._whole._model._leaves._session is not None
     assert table["income"].isna().any()
+
+
+@given(st.lists(st.floats(-4, 4, width=32), min_size=1, max_size=40))
+@settings(max_examples=30, deadline=None)
+def test_ranks_decide_as_values_do(thresholds: list[float]) -> None:
+    """At each threshold, beside it, at the ends of all numbers, and for nothing at all."""
+    values = np.array(thresholds, np.float32)
+    beside = np.concatenate(
+        [values, np.nextafter(values, np.float32(9)), np.nextafter(values, np.float32(-9))]
+    )
+    rows = np.append(beside, np.array([np.inf, -np.inf, 0.0, -0.0, np.nan], np.float32))[:, np.newaxis]
+    size = len(values)
+    forest: Any = SimpleNamespace(is_leaf=np.zeros(size, bool), feature=np.zeros(size, np.int32))
+    ranks = walking._Ranks(forest, values, 1)
+
+    found = ranks.of_rows(rows, True)[0][:, np.newaxis] > ranks.of_nodes << walking.CHILD_BITS | walking.CHILD
+
+    assert (found == ~(rows <= values)).all()
