@@ -639,7 +639,11 @@ def _look_mlflow(file: formats.Source) -> Inspection:
             raise archives.bad(_("it holds another folder of MLflow"))
         found = _LOOKS[form](inside)
     return replace(
-        found, format="mlflow", payload=Payload(folder.payload, digest, size, found.format), folder=folder
+        found,
+        format="mlflow",
+        payload=Payload(folder.payload, digest, size, found.format),
+        folder=folder,
+        python_version=found.python_version or folder.python or None,
     )
 
 

@@ -27,6 +27,7 @@ MAX_DEPTH = 20
 MAX_PLAIN = 1_000  # characters of a value without quotes, which may be a number
 MAX_EXAMPLE = 100
 MAX_REQUIREMENTS = 20_000
+MAX_PACKAGES = 500
 LOADERS = ("mlflow.sklearn", "mlflow.onnx")
 PAYLOADS = {"sklearn": "pickled_model", "onnx": "data"}
 LARGEST = 2**63
@@ -43,6 +44,7 @@ class Folder:
     payload: str
     flavor: str
     requirements: str = ""
+    python: str = ""
     inputs: list[dict[str, Any]] = field(default_factory=list)
     example: list[dict[str, Any]] = field(default_factory=list)
     versions: dict[str, str] = field(default_factory=dict)
@@ -70,10 +72,12 @@ def read(archive: archives.Archive) -> Folder:
             % {"names": ", ".join(str(name)[:40] for name in list(flavors)[:5])}
         )
     facts = flavors[flavor]
+    conda, virtualenv = (_environment(archive, root, name) for name in ("conda.yaml", "python_env.yaml"))
     return Folder(
         payload=_inside(archive, root, facts.get(PAYLOADS[flavor]), PAYLOADS[flavor]),
         flavor=flavor,
-        requirements=_requirements(archive, root),
+        requirements=_requirements(archive, root) or "".join(f"{line}\n" for line in _for_pip(conda)),
+        python=_python(virtualenv.get("python")) or _python_of_conda(conda),
         inputs=_inputs(manifest.get("signature")),
         example=_example(archive, root, manifest.get("saved_input_example_info")),
         versions=_versions(facts),
@@ -89,22 +93,23 @@ def _bad(reason: str, fix: str = "") -> Invalid:
     )
 
 
-def _manifest(data: bytes) -> dict[str, Any]:
+def _manifest(data: bytes, name: str = MARK) -> dict[str, Any]:
     """YAML of plain values: no anchors, no tags, bounded before anything is built of it."""
+    named = {"name": name}
     depth = count = 0
     try:
         for event in yaml.parse(data, Loader=yaml.SafeLoader):
             count += 1
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None):
-                raise _bad(_("MLmodel uses anchors or tags"))
+                raise _bad(_("%(name)s uses anchors or tags") % named)
             if count > MAX_EVENTS or depth > MAX_DEPTH or _is_long_and_plain(event):
-                raise _bad(_("MLmodel is too complex"))
+                raise _bad(_("%(name)s is too complex") % named)
         found = yaml.safe_load(data)
     except (yaml.YAMLError, ValueError, OverflowError, RecursionError):
-        raise _bad(_("MLmodel cannot be read")) from None
+        raise _bad(_("%(name)s cannot be read") % named) from None
     if not isinstance(found, dict):
-        raise _bad(_("MLmodel cannot be read"))
+        raise _bad(_("%(name)s cannot be read") % named)
     return found
 
 
@@ -145,6 +150,39 @@ def _requirements(archive: archives.Archive, root: str) -> str:
         return ""
     text = archives.read(archive, path, MAX_PAPERS).decode("utf-8", "replace")
     return "".join(mark for mark in text if mark.isprintable() or mark == "\n")[:MAX_REQUIREMENTS]
+
+
+def _environment(archive: archives.Archive, root: str, name: str) -> dict[str, Any]:
+    """conda.yaml or python_env.yaml, read as carefully as MLmodel; nothing where there is none."""
+    path = posixpath.join(root, name)
+    if path not in archive.sizes:
+        return {}
+    return _manifest(archives.read(archive, path, MAX_MANIFEST), name)
+
+
+def _for_pip(conda: dict[str, Any]) -> list[str]:
+    """What conda leaves to pip: the one place where MLflow writes the packages of a model without requirements.txt."""
+    parts = [each["pip"] for each in _dependencies(conda) if isinstance(each, dict) and "pip" in each]
+    lines = [line for part in parts if isinstance(part, list) for line in part]
+    kept = [line for line in lines if _is_name(line) and len(line) <= MAX_PLAIN]
+    return kept[:MAX_PACKAGES]
+
+
+def _python_of_conda(conda: dict[str, Any]) -> str:
+    """`python=3.11.9`, as MLflow writes it; a range names no version."""
+    named = [
+        re.fullmatch(r"python\s*={1,2}\s*(\S+)", each) for each in _dependencies(conda) if _is_name(each)
+    ]
+    return next((_python(found[1]) for found in named if found), "")
+
+
+def _dependencies(conda: dict[str, Any]) -> list[Any]:
+    found = conda.get("dependencies")
+    return found if isinstance(found, list) else []
+
+
+def _python(told: Any) -> str:
+    return told if isinstance(told, str) and re.fullmatch(r"3\.[0-9]{1,2}(\.[0-9]{1,2})?", told) else ""
 
 
 def _inputs(signature: Any) -> list[dict[str, Any]]:

@@ -119,6 +119,71 @@ def test_an_example_that_is_no_table_of_plain_values_is_left_out(cells):
     assert found.folder.example == []
 
 
+CONDA = b"""\
+channels: [conda-forge]
+dependencies:
+- python=3.10.14
+- pip<=23.2
+- pip:
+  - mlflow==3.18.0
+  - scikit-learn==1.8.2
+name: mlflow-env
+"""
+
+
+def without_requirements(**more: bytes) -> dict[str, bytes]:
+    files = folders.members(**{f"model/{name.replace('__', '.')}": data for name, data in more.items()})
+    del files["model/requirements.txt"]
+    return files
+
+
+def test_what_conda_leaves_to_pip_stands_in_for_the_requirements():
+    found = look(folders.zipped(without_requirements(conda__yaml=CONDA)))
+
+    assert found.folder.requirements == "mlflow==3.18.0\nscikit-learn==1.8.2\n"
+    assert found.environment()["packages"]["python"] == "3.10.14"
+    both = folders.members(**{"model/conda.yaml": CONDA})
+    assert look(folders.zipped(both)).folder.requirements == "scikit-learn==1.9.1\n"
+
+
+def test_the_python_of_a_virtual_environment_counts_first():
+    files = without_requirements(conda__yaml=CONDA, python_env__yaml=b"python: 3.12.4\ndependencies: []\n")
+
+    assert look(folders.zipped(files)).python_version == "3.12.4"
+
+
+@pytest.mark.parametrize(
+    "paper",
+    [
+        b"dependencies: [python>=3.9, {pip: numpy}, 7, [pip]]",
+        b"dependencies: {python: 3.11}",
+        b'dependencies: [python=3.11; rm, {pip: [1, [a], {b: c}, "a\\nb"]}]',
+        b"name: nothing",
+    ],
+)
+def test_an_environment_that_names_no_versions_tells_nothing(paper):
+    found = look(folders.zipped(without_requirements(conda__yaml=paper)))
+
+    assert (found.folder.requirements, found.python_version) == ("", None)
+
+
+@pytest.mark.parametrize("name", ["conda.yaml", "python_env.yaml"])
+@pytest.mark.parametrize(
+    "paper",
+    [
+        b"a: !!python/object/apply:os.system [id]",
+        b"a: &a [1]\nb: *a",
+        b"a: " + b"[" * 5000 + b"]" * 5000,
+        b"a: 1" + b":1" * 100_000,
+        b"\xff\xfe\x00",
+        b"[]",
+    ],
+)
+def test_an_environment_that_tries_something_is_refused_by_its_name(name, paper):
+    with pytest.raises(Refused, match=name):
+        look(folders.zipped(folders.members(**{f"model/{name}": paper})))
+
+
 def test_a_column_whose_name_is_no_text_tells_no_schema():
     inputs = json.dumps([{"type": "double", "name": "a\ud800", "required": True}])
 
