@@ -48,7 +48,7 @@ class Portal:
     @property
     def web(self) -> int:
         """The root of the web server's processes."""
-        return next(pid for pid in tree(self.process.pid) if "portal.wsgi" in _command_of(pid))
+        return next(pid for pid in tree(self.process.pid) if "portal.asgi" in _command_of(pid))
 
     def path(self, slug: str) -> str:
         return f"{self.address}/api/v1/models/{slug}/predict/"

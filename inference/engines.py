@@ -3,7 +3,7 @@
 A form that declines rows (scikit-learn would refuse them) hands them to the runner, whose refusal is the answer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from inference.compiled import CompiledForm, Declined
 from inference.models import stored_form
 from inference.runners import Answer, FreshRunner, Question, Reasons
 from inference.validation import Checked, Columns, Given
+from registry.changes import MustWait
 from registry.models import ModelVersion
 
 
@@ -25,6 +26,17 @@ def predict_checked(version: ModelVersion, checked: Checked) -> Answer:
         except Declined:
             pass
     return runners.predict(version, checked.table)
+
+
+def predict_at_once(version: ModelVersion, checked: Checked) -> Answer:
+    """The same from a form that is open here already; MustWait where there is none, or where it would take long."""
+    form = choose(version, len(checked.given), find=compiled.open_form_of)
+    if form is None or not form.is_quick(len(checked.given)):
+        raise MustWait
+    try:
+        return _by_form(form, checked.given)
+    except Declined:
+        raise MustWait from None
 
 
 def predict(version: ModelVersion, table: pa.Table, deadline: float | None = None) -> Answer:
@@ -71,9 +83,13 @@ def fresh(version: ModelVersion) -> Iterator[FreshEngine]:
         yield FreshEngine(version, runner)
 
 
-def choose(version: ModelVersion, rows: int) -> CompiledForm | None:
+def choose(
+    version: ModelVersion,
+    rows: int,
+    find: Callable[[ModelVersion], CompiledForm | None] = compiled.form_of,
+) -> CompiledForm | None:
     """The form, unless so many rows are faster in the runner: that was measured when the form was accepted."""
-    form, stored = compiled.form_of(version), stored_form(version)
+    form, stored = find(version), stored_form(version)
     if form is None or stored is None:
         return None
     limit = stored.runner_from

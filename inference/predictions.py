@@ -1,7 +1,7 @@
 """The verb `predict`: may they, does it answer here, is it the right shape, compute, write down, answer."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -21,7 +21,7 @@ from inference.validation import Checked, RowWarning
 from registry import changes
 from registry.changes import Known
 from registry.errors import FieldError, Forbidden, Invalid, Refused, Unavailable
-from registry.models import PRODUCTION, ApiKey, RegisteredModel, Release
+from registry.models import PRODUCTION, ApiKey, ModelVersion, RegisteredModel, Release
 from registry.schema import Schema, Target
 
 
@@ -168,12 +168,47 @@ def predict(
     try:
         _require_may(actor, model, known)
         throttles.require_within(key)
-        return _answer(call, rows, version_number, as_text, ids, explain, known)
+        return _answer(call, rows, version_number, known=known, as_text=as_text, ids=ids, explain=explain)
     except Refused as error:
         if error.code != "log_unavailable":
             with suppress(Unavailable):  # the call is refused as it is; only its line is lost
                 call.record(error.status, code=error.code)
         raise
+
+
+def predict_at_once(
+    model: RegisteredModel,
+    rows: Sequence[Any],
+    *,
+    actor: Any,
+    key: ApiKey,
+    channel: str,
+    environment: str,
+    version_number: int | None,
+    request_id: str,
+    known: Known,
+) -> Answer | None:
+    """What `predict` would answer, from memory and arithmetic alone, for a thread that must never wait.
+
+    None, and nothing done or written down, where anything has to be waited for, and for whatever would be refused.
+    `known` is what `changes.remembered` gave.
+    """
+    if key.rate is not None or settings.MODELGATE_LOG_FSYNC:
+        return None
+    call = _Call(
+        model=model,
+        environment=environment,
+        actor=actor,
+        key=key,
+        channel=channel,
+        request_id=request_id,
+        asked=len(rows),
+    )
+    try:
+        _require_may(actor, model, known)
+        return _answer(call, rows, version_number, known=known, compute=engines.predict_at_once)
+    except Exception:  # all of it is told and written down by `predict`, which asks again
+        return None
 
 
 def _require_may(actor: Any, model: RegisteredModel, known: Known) -> None:
@@ -185,10 +220,12 @@ def _answer(
     call: _Call,
     rows: Sequence[Any],
     version_number: int | None,
-    as_text: bool,
-    ids: Sequence[str],
-    explain: bool,
+    *,
     known: Known,
+    as_text: bool = False,
+    ids: Sequence[str] = (),
+    explain: bool = False,
+    compute: Callable[[ModelVersion, Checked], runners.Answer] | None = None,
 ) -> Answer:
     here = served.answering(call.model, call.environment, version_number, known)
     release = call.release = here.release
@@ -197,7 +234,7 @@ def _answer(
         explanations.require_few(len(rows))
     checked = here.judge.judge(rows, as_text=as_text)
     _require_valid(checked)
-    answer = engines.predict_checked(release.version, checked)
+    answer = (compute or engines.predict_checked)(release.version, checked)
     predicted = _rows(here.schema, checked, answer, ids or prediction_ids.new_ids(len(rows)))
     if explain:
         predicted = _explained(predicted, explanations.of(release.version, checked.rows(), answer))

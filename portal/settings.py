@@ -214,6 +214,8 @@ MODELGATE_EXPLAIN_SECONDS = env_int("MODELGATE_EXPLAIN_SECONDS", 3, minimum=1)
 MODELGATE_PREDICT_SECONDS = env_int("MODELGATE_PREDICT_SECONDS", 10, minimum=1)
 MODELGATE_RUNNERS = env_int("MODELGATE_RUNNERS", min(4, max(1, (os.cpu_count() or 1) // 2)), minimum=1)
 MODELGATE_RUNNER_MIB = env_int("MODELGATE_RUNNER_MIB", 4096, minimum=256)
+# Threads of a web process: more than the cores can feed only wait for each other.
+MODELGATE_WEB_THREADS = env_int("MODELGATE_WEB_THREADS", min(8, 2 * (os.cpu_count() or 1) + 1), minimum=1)
 MODELGATE_MODEL_THREADS = env_int("MODELGATE_MODEL_THREADS", 4, minimum=1)
 MODELGATE_LOG_LAG_MIB = env_int("MODELGATE_LOG_LAG_MIB", 64, minimum=1)
 MODELGATE_LOG_FSYNC = env_bool("MODELGATE_LOG_FSYNC")

@@ -9,7 +9,7 @@ Django untouched, where it is answered, recorded and explained as ever.
 import io
 import re
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -30,22 +30,19 @@ from inference.api import refusals
 from inference.api.rendering import as_json
 from inference.models import Prediction
 from portal.api import problems
-from portal.api.authentication import note_use
+from portal.api.authentication import is_use_due, note_use
+from portal.gateway import WSGI, Environ, Header, Response, StartResponse
 from portal.middleware import REQUEST_ID, client_ip
 from portal.packing import packed
 from registry import audit, changes, permissions
 from registry.api import strict
 from registry.api.access import models_for
 from registry.audit import Action
-from registry.changes import Known
+from registry.changes import Known, MustWait
 from registry.errors import Refused
 from registry.models import PRODUCTION, ApiKey, KeyAction, RegisteredModel
 
 logger = structlog.get_logger(__name__)
-
-Environ = dict[str, Any]
-StartResponse = Callable[[str, list[tuple[str, str]]], Any]
-WSGI = Callable[[Environ, StartResponse], Iterable[bytes]]
 
 _PATH = re.compile(r"/api/v1/models/([a-z0-9-]+)/predict/")
 _BEARER = re.compile(r"Bearer (mg_[A-Za-z0-9_-]+)")
@@ -58,6 +55,8 @@ _UNUSUAL = frozenset(
 _FIELDS = frozenset({"inputs", "rows", "environment", "version", "explain"})
 _LONGEST_BODY = 8 << 20  # longer ones are rare, and Django reads them as well
 _MOST_VERSIONS = 10**9
+
+ALLOW: Header = ("Allow", "POST, OPTIONS")
 
 
 @dataclass(frozen=True)
@@ -78,12 +77,12 @@ class _Question:
 
 
 class ShortPath:
-    """WSGI in front of WSGI."""
+    """WSGI in front of WSGI; a thread that must never wait asks `at_once`."""
 
     def __init__(self, django: WSGI) -> None:
         self.django = django
         self._is_pooled = connection.vendor != "sqlite"  # there an open file costs nobody anything
-        self._headers: dict[tuple[str, bool], list[tuple[str, str]]] = {}
+        self._headers: dict[tuple[str, bool], list[Header]] = {}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
         path = _PATH.fullmatch(environ["PATH_INFO"])
@@ -96,48 +95,67 @@ class ShortPath:
                 close_old_connections()
         if response is None:
             return self.django(environ, start_response)
-        status, headers, body = response
-        start_response(status, headers)
-        return [body]
+        start_response(response.status, response.headers)
+        return [response.body]
 
-    def _answer(self, environ: Environ, slug: str) -> tuple[str, list[tuple[str, str]], bytes] | None:
+    def at_once(self, environ: Environ) -> Response | None:
+        """The answer where it takes no waiting; None, and nothing done, where a thread has to be asked."""
+        path = _PATH.fullmatch(environ["PATH_INFO"])
+        if path is None or not _is_plain(environ):
+            return None
+        try:
+            known = changes.remembered()
+            caller = _caller(environ["HTTP_AUTHORIZATION"], path[1], known)
+        except MustWait:
+            return None
+        question = _question(environ) if caller and not is_use_due(caller.key) else None
+        if caller is None or question is None:
+            return None
+        request_id, language = _request_id(environ), _language(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
+        with translation.override(language):
+            answer = predictions.predict_at_once(
+                caller.model, question.rows, known=known, **_asked(caller, question, request_id)
+            )
+        return self._answered(answer, environ, request_id, language) if answer else None
+
+    def _answer(self, environ: Environ, slug: str) -> Response | None:
         try:
             known = changes.known()
             caller = _caller(environ["HTTP_AUTHORIZATION"], slug, known)
         except DatabaseError:  # Django has an answer for it, and a line in the log
             return None
+        if caller:
+            note_use(caller.key)
         question = _question(environ) if caller else None
         if caller is None or question is None:
             return None
-        request_id = environ.get("HTTP_X_REQUEST_ID", "")
-        if not REQUEST_ID.match(request_id):
-            request_id = environ["HTTP_X_REQUEST_ID"] = secrets.token_hex(16)
-        language = _language(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
+        request_id, language = _request_id(environ), _language(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
         with translation.override(language):
             try:
                 answer = predictions.predict(
-                    caller.model,
-                    question.rows,
-                    actor=caller.key.user,
-                    channel=Prediction.Channel.API,
-                    environment=question.environment,
-                    version_number=question.version,
-                    request_id=request_id,
-                    key=caller.key,
-                    known=known,
+                    caller.model, question.rows, known=known, **_asked(caller, question, request_id)
                 )
             except Exception as error:  # answered here: Django would compute and record it again
                 problem = _problem(error, caller, request_id, environ)
-                status, body = f"{problem.status_code} {problem.reason_phrase}", problem.content
-                own = [(name, value) for name, value in problem.items() if name != "Content-Length"]
-            else:
-                status, body, own = (
-                    "200 OK",
-                    as_json(answer.to_json()),
-                    [("Content-Type", "application/json")],
-                )
-        if not status.startswith("500"):  # there no view has answered
-            own.append(("Allow", "POST, OPTIONS"))
+                return self._refused(problem, environ, request_id, language)
+            return self._answered(answer, environ, request_id, language)
+
+    def _answered(
+        self, answer: predictions.Answer, environ: Environ, request_id: str, language: str
+    ) -> Response:
+        own = [("Content-Type", "application/json"), ALLOW]
+        return self._response("200 OK", own, as_json(answer.to_json()), environ, request_id, language)
+
+    def _refused(self, problem: HttpResponse, environ: Environ, request_id: str, language: str) -> Response:
+        own = [(name, value) for name, value in problem.items() if name != "Content-Length"]
+        if problem.status_code != 500:  # there no view has answered
+            own.append(ALLOW)
+        status = f"{problem.status_code} {problem.reason_phrase}"
+        return self._response(status, own, problem.content, environ, request_id, language)
+
+    def _response(
+        self, status: str, own: list[Header], body: bytes, environ: Environ, request_id: str, language: str
+    ) -> Response:
         common = self._common_headers(language, environ)
         small = packed(body, dict(own)["Content-Type"], environ)
         if small is not None:
@@ -147,9 +165,9 @@ class ShortPath:
             ]
             own.append(("Content-Encoding", "gzip"))
         own += [("X-Request-ID", request_id), ("Content-Length", str(len(body)))]
-        return status, [*common, *own], body
+        return Response(status, [*common, *own], body)
 
-    def _common_headers(self, language: str, environ: Environ) -> list[tuple[str, str]]:
+    def _common_headers(self, language: str, environ: Environ) -> list[Header]:
         """What the middleware adds to everything, asked once for each language."""
         name = (language, _is_secure(environ))
         if name not in self._headers:
@@ -200,24 +218,25 @@ def _caller(authorization: str, slug: str, known: Known) -> _Caller | None:
     digest = ApiKey.digest_of(bearer[1])
     try:
         caller = known.recall(("caller", digest, slug), lambda: _find_caller(digest, slug))
-    except LookupError:
+    except _NotPlain:
         return None
-    if caller.key.state != "active":
-        return None
-    note_use(caller.key)
-    return caller
+    return caller if caller.key.state == "active" else None
+
+
+class _NotPlain(LookupError):
+    """The view would refuse this caller."""
 
 
 def _find_caller(digest: str, slug: str) -> _Caller:
-    """As authentication and permissions of the view decide; LookupError where any of them would refuse."""
+    """As authentication and permissions of the view decide; _NotPlain where any of them would refuse."""
     key = ApiKey.objects.filter(digest=digest).select_related("user").first()
     if key is None or key.state != "active" or not key.user.is_active:
-        raise LookupError
+        raise _NotPlain
     if not key.allows(KeyAction.PREDICT) or not permissions.can_use_key_action(key.user, KeyAction.PREDICT):
-        raise LookupError
+        raise _NotPlain
     model = models_for(key.user, key).filter(slug=slug).first()
     if model is None:
-        raise LookupError
+        raise _NotPlain
     return _Caller(key, model)
 
 
@@ -247,6 +266,25 @@ def _question(environ: Environ) -> _Question | None:
     return _Question(rows, environment, version) if is_plain else None
 
 
+def _request_id(environ: Environ) -> str:
+    """The caller's own, or one that Django will use as well."""
+    request_id: str = environ.get("HTTP_X_REQUEST_ID", "")
+    if not REQUEST_ID.match(request_id):
+        request_id = environ["HTTP_X_REQUEST_ID"] = secrets.token_hex(16)
+    return request_id
+
+
+def _asked(caller: _Caller, question: _Question, request_id: str) -> dict[str, Any]:
+    return {
+        "actor": caller.key.user,
+        "key": caller.key,
+        "channel": Prediction.Channel.API,
+        "environment": question.environment,
+        "version_number": question.version,
+        "request_id": request_id,
+    }
+
+
 # --- how it is answered ---
 
 
@@ -272,7 +310,7 @@ def _language(accepted: str) -> str:
     return translation.get_language_from_request(request)
 
 
-def _headers_by_middleware(language: str, environ: Environ) -> list[tuple[str, str]]:
+def _headers_by_middleware(language: str, environ: Environ) -> list[Header]:
     response = HttpResponse()
     response["Vary"] = "Accept-Language, Cookie"
     response["Content-Language"] = language

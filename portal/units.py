@@ -12,12 +12,11 @@ from registry import artifacts
 MANAGE = Path(settings.BASE_DIR) / "manage.py"
 
 
-def web(*, host: str, port: int, processes: int = 1, threads: int = 0) -> list[str]:
+def web(*, host: str, port: int, processes: int = 1) -> list[str]:
     return [
-        *_python("granian", "--interface", "wsgi", "portal.wsgi:application"),
+        *_python("granian", "--interface", "asgi", "portal.asgi:application"),
         *("--host", host, "--port", str(port), "--workers", str(processes)),
-        # Plain WSGI in threads: no upgrade to WebSockets is ever answered.
-        *("--blocking-threads", str(threads or web_threads()), "--no-ws"),
+        "--no-ws",
         # One thread reads and writes for all: measured, an answer costs a quarter less processor time than with more.
         *("--http", "1", "--runtime-mode", "st"),
         *("--workers-kill-timeout", "10"),
@@ -63,11 +62,6 @@ def become(command: list[str]) -> NoReturn:
     """Go on as that process, so that its supervisor signals it and nobody in between."""
     os.chdir(settings.BASE_DIR)
     os.execv(command[0], command)
-
-
-def web_threads() -> int:
-    """Python threads of one web process: more than the cores can feed only wait for each other."""
-    return min(8, 2 * (os.cpu_count() or 1) + 1)
 
 
 def worker_processes() -> int:

@@ -6,9 +6,12 @@ read for every question, on PostgreSQL at most every 0.1 s, so a rollback or a r
 every machine within that time. Even if a change had left no mark, nothing is remembered for longer than 1.5 s.
 """
 
+import sqlite3
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections
@@ -40,6 +43,21 @@ class Known:
         return fact
 
 
+class MustWait(LookupError):
+    """This cannot be told from memory: somebody who may wait has to ask."""
+
+
+class Remembered(Known):
+    """The same facts for a thread that must never wait."""
+
+    def recall(self, name: Hashable, find: Callable[[], Fact]) -> Fact:
+        try:
+            fact: Fact = self._facts[name]
+        except KeyError:
+            raise MustWait from None
+        return fact
+
+
 _known = Known(None)
 _read_at = float("-inf")
 _read: str | None = None
@@ -57,6 +75,17 @@ def known() -> Known:
     if current.mark != mark or now - current.since > LONGEST:
         current = _known = Known(mark, now)
     return current
+
+
+def remembered() -> Known:
+    """What this process knows now, without asking anybody; MustWait when the mark is not at hand.
+
+    For the event loop, and for it alone: on SQLite it has a connection of its own.
+    """
+    mark, current = _mark_at_once(), _known
+    if mark is None or mark != current.mark or time.monotonic() - current.since > LONGEST:
+        raise MustWait
+    return Remembered(mark, current.since, current._facts)
 
 
 def read_again(**_signal: Any) -> None:
@@ -82,6 +111,24 @@ def _mark(database: Any) -> str | None:
             _read = _word(cursor.fetchone())
         _read_at = now
     return _read
+
+
+def _mark_at_once() -> str | None:
+    """The mark, if nobody has to be asked over the network for it, and if nobody locks the file."""
+    database = connections[DEFAULT_DB_ALIAS]
+    if database.vendor != "sqlite":
+        return _read if time.monotonic() - _read_at <= SHARED else None
+    try:
+        return _word(_own_connection(str(database.settings_dict["NAME"])).execute(_QUESTION).fetchone())
+    except sqlite3.Error:
+        return None
+
+
+@lru_cache(maxsize=1)
+def _own_connection(path: str) -> sqlite3.Connection:
+    """The framework's connections belong to a thread or, on an event loop, to a single task."""
+    address = f"{Path(path).absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(address, uri=True, timeout=0, isolation_level=None, check_same_thread=False)
 
 
 def _word(row: tuple[str] | None) -> str | None:

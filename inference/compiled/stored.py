@@ -31,14 +31,23 @@ Key = tuple[str, str | None, type | None, Label | None]
 
 def form_of(version: ModelVersion) -> CompiledForm | None:
     """What answers for this version in this process; None where the runner does."""
-    if version.engine not in (COMPILED, UPLOAD):
-        return None
-    stored = stored_form(version)
+    key = _key_of(version)
+    return None if key is None else _forms.get(key)
+
+
+def open_form_of(version: ModelVersion) -> CompiledForm | None:
+    """The same without waiting: None also where the form is not open yet."""
+    key = _key_of(version)
+    return None if key is None else _forms.get_open(key)
+
+
+def _key_of(version: ModelVersion) -> Key | None:
+    stored = stored_form(version) if version.engine in (COMPILED, UPLOAD) else None
     if stored is None:
         return None
     positive = (version.schema.get("target") or {}).get("positive")
     upload = version.opened[0] if version.engine == UPLOAD else None
-    return _forms.get((stored.sha256, upload, type(positive), positive))
+    return stored.sha256, upload, type(positive), positive
 
 
 class _Forms:
@@ -48,6 +57,10 @@ class _Forms:
         self._lock = threading.Lock()
         self._open: OrderedDict[Key, CompiledForm] = OrderedDict()
         self._failed: dict[Key, float] = {}
+
+    def get_open(self, key: Key) -> CompiledForm | None:
+        # No lock, which whoever opens another form may hold for long; the order is kept by those who can wait.
+        return self._open.get(key)
 
     def get(self, key: Key) -> CompiledForm | None:
         with self._lock:

@@ -103,10 +103,15 @@ def _record_use_of_ended_key(key: ApiKey, state: str, message: str) -> None:
         audit.record_refusal(Action.KEY_USED, target=key, actor=key.user, error=error)
 
 
+def is_use_due(key: ApiKey) -> bool:
+    """Whether the last note of its use is more than a minute old."""
+    return key.last_used_at is None or key.last_used_at < timezone.now() - USED_EVERY
+
+
 def note_use(key: ApiKey) -> None:
     """When a key was last used, to the minute: no write for every call."""
-    now = timezone.now()
-    if key.last_used_at is None or key.last_used_at < now - USED_EVERY:
+    if is_use_due(key):
+        now = timezone.now()
         stale = Q(last_used_at=None) | Q(last_used_at__lt=now - USED_EVERY)
         ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
         key.last_used_at = now

@@ -11,9 +11,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
 from inference import engines
-from inference.compiled import form_of
+from inference.compiled import form_of, stored
 from inference.models import VersionForm
+from inference.validation import validate_rows
 from registry import artifacts, storage
+from registry.changes import MustWait
 from registry.models import User
 from tests import trained
 from tests.inference.test_checks import failed, finish, upload
@@ -39,6 +41,23 @@ def test_it_compiles_what_it_knows_and_answers_alike(compiled: Any) -> None:
     assert form.made_with["scikit-learn"]
     answer = form_of(compiled).answer_table(table)
     assert answer.probabilities == pytest.approx(trained.logistic().predict_proba(trained.people()), abs=1e-9)
+
+
+def test_who_must_not_wait_is_answered_once_the_form_is_open(
+    compiled: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compiled = type(compiled).objects.get(pk=compiled.pk)
+    monkeypatch.setattr(stored, "_forms", stored._Forms())
+    few = validate_rows(compiled.schema_object, trained.table(3).to_pylist())
+    with pytest.raises(MustWait):
+        engines.predict_at_once(compiled, few)
+
+    answer = engines.predict_checked(compiled, few)
+
+    assert engines.predict_at_once(compiled, few).labels == answer.labels
+    many = validate_rows(compiled.schema_object, trained.table(1).to_pylist() * 10_000)
+    with pytest.raises(MustWait):
+        engines.predict_at_once(compiled, many)
 
 
 def test_the_runner_takes_over_when_the_form_is_gone(compiled: Any) -> None:

@@ -1,5 +1,6 @@
 """`manage.py web`: the web server as a production unit."""
 
+import os
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandParser
@@ -24,6 +25,7 @@ class Command(BaseCommand):
             host=options["host"],
             port=options["port"],
             processes=options["web_processes"],
-            threads=options["threads"],
         )
+        if options["threads"]:
+            os.environ["MODELGATE_WEB_THREADS"] = str(options["threads"])
         units.become(command)
