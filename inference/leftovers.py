@@ -83,4 +83,5 @@ def _delete(key: str) -> None:
     """First claimed, so that nobody settles it any more, then the file, then the word that there is one."""
     if Leftover.objects.filter(key=key).update(is_going=True):
         storage.delete(key)
+        storage.delete_torn(key)
         Leftover.objects.filter(key=key).delete()

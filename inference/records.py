@@ -54,9 +54,16 @@ def _in_table(ids: Sequence[str], whole: bool) -> dict[str, PredictionRecord]:
 
 def read(public_id: str, *, actor: Any) -> PredictionRecord:
     """The record for a person who may see it; NotFound for everybody else. Reading another's row is audited."""
-    record = find(public_id)
+    missing = NotFound(_("There is no prediction “%(id)s” that you may see.") % {"id": public_id[:80]})
+    try:
+        record = find(public_id)
+    except cold.Damaged:
+        known = find(public_id, whole=False)
+        if known is None or not can_read(actor, known):
+            raise missing from None
+        raise
     if record is None or not can_read(actor, record):
-        raise NotFound(_("There is no prediction “%(id)s” that you may see.") % {"id": public_id[:80]})
+        raise missing
     if record.user_id != actor.pk:
         with transaction.atomic():
             audit.record(

@@ -31,6 +31,7 @@ PARTS = (
     "registry.actions.approvals.expire_due",
     "registry.idempotency.purge",
     "registry.seals.seal_due",
+    "registry.storage.sweep_scratch",
     "portal.notices.tick",
 )
 

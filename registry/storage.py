@@ -1,17 +1,21 @@
-"""Files in storage (disk or S3 through django-storages): seven calls, keys chosen by us, never by a client."""
+"""Files in storage (disk or S3 through django-storages): a few calls, keys chosen by us, never by a client."""
 
+import glob
 import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
 from django.conf import settings
 from django.core.files import File
 from django.core.files.storage import default_storage
+
+SCRATCH_SECONDS = 24 * 3600.0
 
 
 def exists(key: str) -> bool:
@@ -41,6 +45,14 @@ def put(key: str, path: Path) -> None:
 
 def delete(key: str) -> None:
     default_storage.delete(key)
+
+
+def delete_torn(key: str) -> None:
+    """Delete what a `put` under this key left on the disk when it was killed."""
+    on_disk = local_path(key)
+    if on_disk is not None:
+        for path in on_disk.parent.glob(f"{glob.escape(_torn_prefix(on_disk))}*"):
+            path.unlink(missing_ok=True)
 
 
 def sha256_of(path: Path) -> str:
@@ -75,9 +87,24 @@ def scratch(suffix: str = "") -> Iterator[Path]:
         Path(name).unlink(missing_ok=True)
 
 
+def sweep_scratch() -> int:
+    """Delete this machine's temporary files that are older than a day: whoever wrote them was killed. How many."""
+    swept = 0
+    for path in Path(settings.FILE_UPLOAD_TEMP_DIR).iterdir():
+        with suppress(FileNotFoundError):
+            if path.is_file() and time.time() - path.stat().st_mtime > SCRATCH_SECONDS:
+                path.unlink()
+                swept += 1
+    return swept
+
+
+def _torn_prefix(target: Path) -> str:
+    return f".put-{target.name}-"
+
+
 def _put_on_disk(target: Path, source: Path) -> None:
     target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=".put-")
+    handle, name = tempfile.mkstemp(dir=target.parent, prefix=_torn_prefix(target))
     try:
         with os.fdopen(handle, "wb") as out, source.open("rb") as file:
             shutil.copyfileobj(file, out, 1 << 20)

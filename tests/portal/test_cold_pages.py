@@ -76,6 +76,13 @@ def test_a_damaged_file_is_said_in_a_sentence(business: User, client: Client, as
     assert client.get(reverse("history")).status_code == 200
 
 
+def test_who_may_not_see_it_does_not_learn_of_the_damage(asked: str, client: Client) -> None:
+    damage()
+    client.force_login(factories.create_user(email="other@example.com", roles=["business"]))
+
+    assert client.get(reverse("prediction", args=[asked])).status_code == 404
+
+
 def look() -> system.Part:
     return next(each for each in system.parts() if each.title == "Older predictions")
 
