@@ -144,7 +144,9 @@ REDIS_URL = env_secret("REDIS_URL")
 def _cache() -> dict[str, object]:
     kind = env_str("MODELGATE_CACHE") or ("redis" if REDIS_URL else "memory")
     if kind == "redis":
-        return {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}
+        # Short waits: a page must not hang because a rate cannot be counted.
+        waits = {"socket_connect_timeout": 1, "socket_timeout": 2}
+        return {"BACKEND": "portal.cache.SteadyRedisCache", "LOCATION": REDIS_URL, "OPTIONS": waits}
     if kind == "database":
         return {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "portal_cache"}
     if kind == "memory":

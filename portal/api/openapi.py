@@ -43,6 +43,7 @@ _ALWAYS = {
     "401": "No key, or one that is over",
     "403": "The role or the key's action is missing; `detail` names it",
     "404": "There is no such thing, or you may not see it",
+    "503": "A part that is needed does not answer now; see Retry-After",
 }
 _WITH_BODY = {
     "400": "The body cannot be read",

@@ -5,8 +5,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
 from django.core.exceptions import PermissionDenied, RequestDataTooBig, SuspiciousOperation
 from django.core.serializers.json import DjangoJSONEncoder
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, JsonResponse
 from django.utils.encoding import force_str
 from django.utils.translation import gettext as _
@@ -15,8 +17,11 @@ from rest_framework import exceptions
 from registry import audit
 from registry.errors import Refused
 
+logger = structlog.get_logger(__name__)
+
 MEDIA_TYPE = "application/problem+json"
 LONGEST_VALUE = 200
+RETRY_SECONDS = 5
 API = "/api/"
 
 Entry = dict[str, Any]
@@ -112,7 +117,21 @@ def _problem_of(exc: Exception) -> Problem | None:
         return Problem(422, _code_of(errors), _sentence(errors), errors=errors)
     if isinstance(exc, exceptions.APIException):
         return _framework_problem(exc)
+    if isinstance(exc, OperationalError | InterfaceError):
+        return _database_away(exc)
     return None
+
+
+def _database_away(exc: Exception) -> Problem:
+    """It restarts, or has no connection left: not the caller's fault, nor for ever."""
+    logger.error("database_away", exc_info=exc)
+    return Problem(
+        503,
+        "database_unavailable",
+        _("The database does not answer now."),
+        _("Try again in a moment; if it stays so, tell an administrator."),
+        headers={"Retry-After": str(RETRY_SECONDS)},
+    )
 
 
 def _framework_problem(exc: exceptions.APIException) -> Problem:

@@ -3,9 +3,11 @@
 import hashlib
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, ClassVar, TypeVar, cast
 
 from django.core.files.uploadedfile import UploadedFile
+from django.db import DatabaseError
 from django.db.models import Model, QuerySet
 from django.http import Http404, HttpResponseBase
 from django.shortcuts import get_object_or_404
@@ -166,7 +168,8 @@ class Endpoint(GenericAPIView):
     def _settle(self, claim: IdempotencyRecord, response: HttpResponseBase) -> None:
         data = getattr(response, "data", None)
         if response.status_code >= 300 or data is None:
-            idempotency.drop(claim)
+            with suppress(DatabaseError):  # where it is away, the claim ends by itself
+                idempotency.drop(claim)
             return
         kept = json.loads(JSONRenderer().render(data))
         for name in self.shown_once & set(kept):

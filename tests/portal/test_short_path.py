@@ -272,7 +272,7 @@ def test_a_database_that_is_away_is_django_s_to_tell(monkeypatch: pytest.MonkeyP
 
     body, is_short = both(body=plain(row()))
 
-    assert (json.loads(body)["status"], is_short) == (500, False)
+    assert (json.loads(body)["status"], is_short) == (503, False)
 
 
 @pytest.mark.parametrize("header", [{"X-Forwarded-Proto": "https"}, {}])
