@@ -3,6 +3,7 @@
 import contextlib
 import os
 import select
+from pathlib import Path
 
 
 def wait_until_dead(pid: int, seconds: float = 20) -> None:
@@ -26,3 +27,14 @@ def is_alive(pid: int) -> bool:
         finally:
             os.close(descriptor)
     return False
+
+
+def of_session(leader: int) -> list[int]:
+    """Everything that runs in the session which this process leads."""
+    found = []
+    for folder in Path("/proc").iterdir():
+        if folder.name.isdecimal():
+            with contextlib.suppress(ProcessLookupError):
+                if os.getsid(int(folder.name)) == leader:
+                    found.append(int(folder.name))
+    return found

@@ -71,11 +71,13 @@ class Load:
                 answer = json.loads(response.read())
             except (OSError, http.client.HTTPException, ValueError):
                 connection.close()
+                self.stopped.wait(0.05)  # whoever is coming back needs the processor more
                 continue
             if response.status == 200:
                 self.answered.extend(each["id"] for each in answer["predictions"])
             else:
                 self.refused.append(response.status)
+                self.stopped.wait(0.01)
         connection.close()
 
     def wait_for(self, count: int, seconds: float = 120) -> None:

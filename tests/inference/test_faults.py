@@ -121,4 +121,5 @@ def test_whatever_is_killed_every_answer_is_recorded_once(site: Site) -> None:
 
     assert count.is_exact, (count, longest)
     assert count.answered >= ENOUGH * (1 + len(KILLED))
-    assert set().union(*refused.values()) <= {503, 504}, refused
+    log = (site.place.folder / "web.log").read_text()
+    assert set().union(*refused.values()) <= {503, 504}, (refused, log[-20_000:])

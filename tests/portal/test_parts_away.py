@@ -7,6 +7,7 @@ import pytest
 from django.core.cache import cache
 from django.db import OperationalError
 
+from portal.api.authentication import KeyAuthentication
 from registry.actions import releases
 from registry.models import RegisteredModel, Release, User
 from tests import factories
@@ -42,6 +43,22 @@ def test_a_rate_is_counted_without_redis(no_redis: None) -> None:
     assert [cache.incr("tries"), cache.incr("tries"), cache.get("tries")] == [1, 2, 2]
     with pytest.raises(ValueError, match="not found"):
         cache.incr("never-begun")
+
+
+def test_who_asks_while_the_database_is_away_is_told_so(
+    model: RegisteredModel, business: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody can say who asks, so there is no line of it in the request log either."""
+    asking = program(business, "predict")
+
+    def fail(_self: Any, _request: Any) -> None:
+        raise OperationalError("the connection is closed")
+
+    monkeypatch.setattr(KeyAuthentication, "authenticate", fail)
+
+    response = asking.post(f"/models/{model.slug}/predict/", {"inputs": {"age": 40}})
+
+    problem(response, 503, "database_unavailable")
 
 
 def test_a_program_is_told_that_the_database_is_away(

@@ -1,7 +1,9 @@
 """Ask, read again, say what came true, compare two versions."""
 
+from contextlib import suppress
 from typing import Any
 
+from django.db import DatabaseError
 from django.http import Http404
 from django.shortcuts import get_object_or_404
 from drf_spectacular.utils import extend_schema
@@ -65,23 +67,22 @@ class Predict(Endpoint):
     def finalize_response(self, request: Any, response: Any, *args: Any, **kwargs: Any) -> Any:
         """Whoever is known and was refused before the verb was asked has a line in the request log too."""
         final = super().finalize_response(request, response, *args, **kwargs)
+        if request.method == "POST" and final.status_code >= 400 and not self._is_asked:
+            with suppress(DatabaseError):  # where it is away, nobody can say who asked
+                self._keep_refused(request, final.status_code)
+        return final
+
+    def _keep_refused(self, request: Any, status: int) -> None:
         actor = getattr(request, "user", None)
-        if (
-            request.method == "POST"
-            and final.status_code >= 400
-            and not self._is_asked
-            and actor
-            and actor.pk
-        ):
+        if actor and actor.pk:
             calls.record_refused(
                 actor=actor,
                 key=key_of(request),
                 slug=self.kwargs["slug"],
-                status=final.status_code,
+                status=status,
                 code=self._refused_as,
                 request_id=audit.current_context().request_id,
             )
-        return final
 
     def handle_exception(self, exc: Exception) -> Response:
         self._refused_as = refusals.code_of(exc)
