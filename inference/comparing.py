@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 import structlog
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
@@ -89,11 +89,13 @@ def compute(comparison_id: int) -> None:
     free = Q(state__in=[State.WAITING, State.FAILED]) | Q(
         state=State.RUNNING, started_at__lt=now - Comparison.LEASE
     )
-    if not Comparison.objects.filter(free, pk=comparison_id).update(state=State.RUNNING, started_at=now):
+    begun = {"state": State.RUNNING, "started_at": now, "tries": F("tries") + 1}
+    if not Comparison.objects.filter(free, pk=comparison_id).update(**begun):
         return
     versions = ("a__model", "a__reference", "a__evaluation", "b__model", "b__reference", "b__evaluation")
     mine = Comparison.objects.select_related("dataset", *versions).get(pk=comparison_id)
     try:
+        _require_tries(mine)
         result, state, note = _compute(mine), State.DONE, ""
     except Exception as error:
         if not isinstance(error, Refused | runners.ModelError):
@@ -102,6 +104,15 @@ def compute(comparison_id: int) -> None:
     Comparison.objects.filter(pk=comparison_id, started_at=now).update(
         state=state, result=result, note=note, finished_at=timezone.now()
     )
+
+
+def _require_tries(comparison: Comparison) -> None:
+    """One that takes its worker along each time must not do so for ever."""
+    if comparison.tries > Comparison.TRIES:
+        raise Refused(
+            _("It was begun %(times)d times, and each time it took its worker with it.")
+            % {"times": Comparison.TRIES}
+        )
 
 
 def _compute(comparison: Comparison) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What a person must act on: opened by what is observed, acknowledged, muted and resolved by who is responsible."""
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,10 +15,11 @@ from registry import audit, permissions
 from registry.actions._words import reason_from
 from registry.audit import Action
 from registry.errors import Invalid, Refused
-from registry.models import ModelVersion, RegisteredModel, Release
+from registry.models import AuditEvent, ModelVersion, RegisteredModel, Release
 
 LONGEST_MUTE = timedelta(days=90)
 HISTORY_KEPT = 50
+TRIES = 3
 
 Kind = Incident.Kind
 Severity = Incident.Severity
@@ -33,13 +35,46 @@ def open_or_update(
 ) -> Incident:
     """Write down what was found: in the open incident of this model and kind, or in a new one.
 
-    Of two who find the same thing at once the database lets one open it; the other one's word is added to it.
+    Of two who find the same thing at once the database lets one open it; the other one's word is added to it. Where
+    that one is resolved in between, there is room for a new one.
     """
-    try:
-        with transaction.atomic():
-            return _open(model, kind, sentence, severity, version)
-    except IntegrityError:
-        return _update(model, kind, sentence, severity, version)
+    for _try in range(TRIES):
+        try:
+            with transaction.atomic():
+                return _open(model, kind, sentence, severity, version)
+        except IntegrityError:
+            with suppress(Incident.DoesNotExist):
+                return _update(model, kind, sentence, severity, version)
+    return _update(model, kind, sentence, severity, version)
+
+
+def quarantined(version: ModelVersion, reason: str) -> Incident:
+    """A version that answers nobody any more."""
+    sentence = _("%(version)s answers no more. %(reason)s") % {"version": version.label, "reason": reason}
+    return open_or_update(
+        version.model, Kind.QUARANTINE, sentence, severity=Severity.CRITICAL, version=version
+    )
+
+
+def open_missed() -> int:
+    """For the tick: a process that died between a quarantine and its signal has told nobody. Returns how many."""
+    waiting = ModelVersion.objects.filter(state=ModelVersion.State.QUARANTINED).select_related("model")
+    missed = 0
+    for version in waiting:
+        event = (
+            AuditEvent.objects.filter(
+                action=Action.VERSION_QUARANTINED,
+                target_type=version._meta.label_lower,
+                target_id=str(getattr(version, "public_id", None) or version.pk),
+            )
+            .order_by("-seq")
+            .first()
+        )
+        told = Incident.objects.filter(model=version.model, kind=Kind.QUARANTINE)
+        if event is not None and not told.filter(updated_at__gte=event.at).exists():
+            quarantined(version, event.reason)
+            missed += 1
+    return missed
 
 
 def _open(

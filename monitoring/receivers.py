@@ -37,14 +37,7 @@ def open_a_crash_incident(sender: Any, version_id: int, **kwargs: Any) -> None:
 @receiver(version_quarantined)
 def open_an_incident(sender: Any, version_id: int, reason: str = "", **kwargs: Any) -> None:
     version = ModelVersion.objects.select_related("model").get(pk=version_id)
-    sentence = _("%(version)s answers no more. %(reason)s") % {"version": version.label, "reason": reason}
-    incidents.open_or_update(
-        version.model,
-        Incident.Kind.QUARANTINE,
-        sentence,
-        severity=Incident.Severity.CRITICAL,
-        version=version,
-    )
+    incidents.quarantined(version, reason)
 
 
 @receiver(quarantine_lifted)

@@ -27,6 +27,7 @@ PARTS = (
     "inference.golden.sweep",
     "inference.batches.requeue_lost",
     "inference.comparing.requeue_lost",
+    "monitoring.incidents.open_missed",
     "monitoring.actions.tick",
     "registry.actions.approvals.expire_due",
     "registry.idempotency.purge",

@@ -44,6 +44,8 @@ class Comparison(models.Model):
     LEASE = timedelta(minutes=10)
     #: A message that was not taken up by then was lost.
     PATIENCE = timedelta(seconds=60)
+    #: Workers that may die over it.
+    TRIES = 3
 
     a = models.ForeignKey(ModelVersion, models.CASCADE, related_name="+")
     b = models.ForeignKey(ModelVersion, models.CASCADE, related_name="+")
@@ -51,6 +53,7 @@ class Comparison(models.Model):
     state = models.CharField(max_length=7, choices=State, default=State.WAITING)
     result = models.JSONField(default=dict)
     note = models.TextField(blank=True)
+    tries = models.PositiveSmallIntegerField(default=0, help_text=_("workers that have begun with it"))
     asked_at = models.DateTimeField(default=timezone.now)
     started_at = models.DateTimeField(null=True)
     finished_at = models.DateTimeField(null=True)

@@ -142,6 +142,29 @@ def test_a_lost_message_and_a_dead_worker_are_made_good(pair: Any, monkeypatch: 
     assert Comparison.objects.get().state == State.DONE
 
 
+def test_one_that_takes_its_worker_along_each_time_ends_as_failed(
+    pair: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def die(_comparison: Any) -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(comparing, "_compute", die)
+    found = comparing.start(*pair)
+    long_ago = timezone.now() - 2 * Comparison.LEASE
+    for _worker in range(Comparison.TRIES):
+        with pytest.raises(SystemExit):
+            comparing.compute(found.pk)
+        Comparison.objects.update(started_at=long_ago, asked_at=long_ago)
+        assert comparing.requeue_lost() == 1
+
+    comparing.compute(found.pk)
+
+    ended = Comparison.objects.get()
+    assert (ended.state, "took its worker with it" in ended.note) == (State.FAILED, True)
+    Comparison.objects.update(asked_at=long_ago)
+    assert comparing.requeue_lost() == 0
+
+
 def test_a_version_that_fails_is_told_and_not_hidden(
     pair: Any, ask: dict[int, Runner], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -207,3 +207,43 @@ def test_an_incident_of_a_hidden_model_does_not_exist(incident: Incident, operat
 
     assert ok(program.get("/incidents/"))["count"] == 0
     problem(program.get(f"/incidents/{incident.public_id}/"), 404)
+
+
+def test_one_that_is_resolved_in_between_makes_room_for_another(
+    incident: Incident, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody resolves it after the database has said that one is open, and before the word is added to it."""
+    update = incidents._update
+
+    def too_late(*args: Any) -> Incident:
+        Incident.objects.update(resolved_at=timezone.now())
+        return update(*args)
+
+    monkeypatch.setattr(incidents, "_update", too_late)
+
+    made = incidents.open_or_update(incident.model, Kind.SERVICE, "Again.")
+
+    assert made != incident
+    assert (made.sentence, made.resolved_at) == ("Again.", None)
+
+
+def test_a_quarantine_that_nobody_was_told_of_is_found_by_the_tick(model: RegisteredModel) -> None:
+    """Its signal is sent after the commit, by a process that may have died."""
+    version = create_version(model=model)
+    quarantine.quarantine(version, reason="3 of 100 golden rows moved.")
+    assert not Incident.objects.exists()
+
+    assert (incidents.open_missed(), incidents.open_missed()) == (1, 0)
+
+    found = Incident.objects.get()
+    assert (found.kind, found.version, found.severity) == (Kind.QUARANTINE, version, "critical")
+    assert "3 of 100 golden rows moved." in found.sentence
+
+
+def test_one_that_a_person_has_resolved_is_not_opened_again(model: RegisteredModel) -> None:
+    version = create_version(model=model)
+    quarantine.quarantine(version, reason="Moved.")
+    incidents.open_missed()
+    Incident.objects.update(resolved_at=timezone.now())
+
+    assert incidents.open_missed() == 0

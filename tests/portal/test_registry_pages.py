@@ -253,6 +253,17 @@ def test_metrics_may_be_json_and_a_word_is_refused(author, client):
     assert "“good” is not a number" in html
 
 
+def test_who_does_not_own_a_model_cannot_change_it_and_the_try_is_on_the_record(operator, client):
+    model = factories.create_model()
+    client.force_login(operator)
+
+    response = client.post(reverse("model-edit", args=[model.slug]), {"name": "Mine now"})
+
+    assert response.status_code == 403
+    event = AuditEvent.objects.get(action="model.changed")
+    assert (event.result, event.actor_id, event.model_slug) == ("refused", operator.pk, model.slug)
+
+
 def test_somebody_else_cannot_edit_a_draft(author, client, db):
     version = factories.create_version(state="draft")
     client.force_login(author)

@@ -102,9 +102,10 @@ def model_create(request: HttpRequest) -> HttpResponse:
 
 def model_edit(request: HttpRequest, slug: str) -> HttpResponse:
     model = get_model(request, slug)
-    permissions.require(
-        permissions.can_change_model(request.user, model), _("Only an owner may change this model.")
-    )
+    with on_the_record(request, Action.MODEL_CHANGED, model):
+        permissions.require(
+            permissions.can_change_model(request.user, model), _("Only an owner may change this model.")
+        )
     initial = {name: getattr(model, name) for name in ("name", "question", "description")}
     initial |= {"owners": model.owners.all(), "groups": model.groups.all()}
     form = ModelChangeForm(request.POST or None, initial=initial)
