@@ -7,7 +7,7 @@ class InferenceConfig(AppConfig):
     name = "inference"
 
     def ready(self) -> None:
-        from inference import checks, golden, keeping, receivers  # noqa: F401 - receivers connect themselves
+        from inference import checks, clients, golden, keeping, receivers  # noqa: F401 - receivers connect themselves
         from inference.batches import rows
         from inference.checks import gates, tasks  # noqa: F401 - so that every worker knows the tasks
         from inference.golden import tasks as golden_tasks  # noqa: F401
@@ -18,6 +18,7 @@ class InferenceConfig(AppConfig):
         ports.replay.fill(
             require_unmoved=golden.require_unmoved, replay=golden.replay, prepare=golden.prepare
         )
+        ports.senders.fill(clients.senders)
         rows.register()
         signals.version_checked.connect(
             golden.prepare_checked, dispatch_uid="inference.golden.prepare_checked"

@@ -8,13 +8,18 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+import structlog
+from django.db import DatabaseError
+from django.db.models import Count
 from django.utils import timezone
 
 from inference import cold
 from inference.models import Prediction
 from inference.validation import examine
-from registry.models import PRODUCTION, ModelVersion
+from registry.models import PRODUCTION, ModelVersion, Release
 from registry.schema import Change, Schema
+
+logger = structlog.get_logger(__name__)
 
 DAYS = 30
 #: The latest calls that are looked at.
@@ -53,6 +58,22 @@ def breaking(after: ModelVersion, changes: Sequence[Change], environment: str = 
             client.fields[name] = client.fields.get(name, 0) + 1
     found = sorted((each for each in clients.values() if each.refused), key=lambda each: -each.refused)
     return {"days": DAYS, "calls": calls, "clients": [each.to_json() for each in found]}
+
+
+def senders(release: Release, fields: Sequence[str]) -> list[tuple[str, int, int]]:
+    """For each field: predictions of a day that sent it to this release, and by how many; nothing if nobody can say."""
+    since = timezone.now() - timedelta(days=1)
+    recent = Prediction.objects.filter(release=release, at__gte=since)
+    found = []
+    try:
+        for name in fields:
+            counted = recent.filter(inputs__has_key=name).aggregate(
+                calls=Count("pk"), clients=Count("user_name", distinct=True)
+            )
+            found.append((name, counted["calls"], counted["clients"]))
+    except DatabaseError:
+        logger.exception("no_counts_of_fields")
+    return found
 
 
 def _calls(version: ModelVersion, environment: str, fields: Sequence[str]) -> list[Prediction]:

@@ -1,6 +1,6 @@
 """What the registry must ask of the apps above, without knowing them: they fill these in `AppConfig.ready`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 
@@ -79,6 +79,21 @@ class GatesPort:
             self._start(model_id)
 
 
+class SendersPort:
+    """How often fields were sent lately: for a preview, which does without where nobody can say."""
+
+    def __init__(self) -> None:
+        self._count: Callable[[Any, Sequence[str]], list[tuple[str, int, int]]] | None = None
+
+    def fill(self, count: Callable[[Any, Sequence[str]], list[tuple[str, int, int]]]) -> None:
+        self._count = count
+
+    def count(self, release: Any, fields: Sequence[str]) -> list[tuple[str, int, int]]:
+        """For each field: its name, predictions of the last day that sent it to this release, and by how many."""
+        return self._count(release, fields) if self._count else []
+
+
 checks = ChecksPort()
 gates = GatesPort()
 replay = ReplayPort()
+senders = SendersPort()

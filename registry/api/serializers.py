@@ -339,6 +339,14 @@ class RollbackTargetSerializer(serializers.Serializer):
     problem = serializers.CharField()
 
 
+class UnusedFieldSerializer(serializers.Serializer):
+    """A field that clients send now and that the earlier version does not use."""
+
+    field = serializers.CharField()
+    predictions = serializers.IntegerField(help_text="of the last 24 hours that sent it")
+    clients = serializers.IntegerField(help_text="people and programs that sent it")
+
+
 class RollbackPreviewSerializer(serializers.Serializer):
     """What a rollback would do, before anybody does it."""
 
@@ -352,6 +360,7 @@ class RollbackPreviewSerializer(serializers.Serializer):
     changes = serializers.ListField(child=serializers.CharField())
     stays = serializers.ListField(child=serializers.CharField())
     warnings = serializers.ListField(child=serializers.CharField())
+    unused = UnusedFieldSerializer(many=True)
 
 
 class FreezeSerializer(serializers.Serializer):

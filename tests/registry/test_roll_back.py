@@ -140,6 +140,8 @@ def test_the_preview_names_fields_that_appear_and_vanish(operator: User) -> None
 
     assert preview.target and preview.target.version == first
     assert (preview.missing_fields, preview.new_fields) == (["tenure"], [])
+    told = ok(program(operator, "read").get(f"/models/{model.slug}/rollback/"))
+    assert told["unused"] == [{"field": "tenure", "predictions": 0, "clients": 0}]
 
 
 def test_the_gate_lets_only_released_versions_answer(db: None) -> None:

@@ -8,15 +8,14 @@ from typing import Any
 
 from django.contrib import messages
 from django.core.paginator import Paginator
-from django.db import DatabaseError
-from django.db.models import Count, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from inference import golden
+from inference import clients, golden
 from inference.batches.verbs import cancel
 from inference.models import BatchJob, Prediction
 from portal.forms.registry import AtForm, ReasonForm, ReleaseForm, RollbackForm
@@ -211,21 +210,8 @@ def release_figures(request: HttpRequest, slug: str, number: int) -> HttpRespons
 
 def _senders(then: Release, now: Release) -> list[tuple[str, int, int]]:
     """For each field that the earlier version does not use: predictions of a day that sent it, and by how many."""
-    unused = [
-        change.field for change in schema_changes(now.version, then.version) if change.kind == "removed"
-    ]
-    since = timezone.now() - timedelta(days=1)
-    recent = Prediction.objects.filter(release=now, at__gte=since)
-    found = []
-    try:
-        for name in unused:
-            counted = recent.filter(inputs__has_key=name).aggregate(
-                calls=Count("pk"), clients=Count("user_name", distinct=True)
-            )
-            found.append((name, counted["calls"], counted["clients"]))
-    except DatabaseError:
-        logger.exception("no counts of fields for a rollback")
-    return found
+    changes = schema_changes(now.version, then.version)
+    return clients.senders(now, [change.field for change in changes if change.kind == "removed"])
 
 
 def release_first_answer(request: HttpRequest, slug: str, number: int) -> HttpResponse:

@@ -10,6 +10,7 @@ from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from registry import ports
 from registry.actions import releases
 from registry.api.base import Endpoint
 from registry.api.bodies import AtQuery, EnvironmentQuery, ReleaseBody, RollbackBody, UnfreezeBody
@@ -148,4 +149,8 @@ def _in_words(preview: releases.Preview) -> dict[str, object]:
         "changes": changes,
         "stays": stays,
         "warnings": warnings,
+        "unused": [
+            {"field": name, "predictions": predictions, "clients": clients}
+            for name, predictions, clients in ports.senders.count(current, preview.missing_fields)
+        ],
     }
