@@ -49,11 +49,13 @@ def training_rows(name: str) -> pd.DataFrame:
     return data.loans(2_000 if name == "neighbours" else ROWS, seed=1)
 
 
-def make(name: str, folder: Path) -> Path:
-    """The fitted model as a joblib file; made once for a folder."""
-    path = folder / f"{name}.joblib"
+def make(name: str, folder: Path, seed: int = 0) -> Path:
+    """The fitted model as a joblib file; made once for a folder. Another seed makes another model."""
+    path = folder / (f"{name}-{seed}.joblib" if seed else f"{name}.joblib")
     if not path.exists():
         rows = training_rows(name)
+        if seed:
+            rows = rows.sample(len(rows), replace=True, random_state=seed)
         fitted = pipeline(estimators()[name]).fit(rows[data.INPUTS], rows[data.TARGET])
         joblib.dump(fitted, path)
     return path

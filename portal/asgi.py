@@ -9,6 +9,7 @@ import io
 
 from django.conf import settings
 
+from inference import warming
 from portal.threads import Message, Receive, Scope, Send, Threads, environ_of, send_whole
 from portal.wsgi import application as short_path
 
@@ -29,6 +30,7 @@ class Door:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        warming.start()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._threads.close()
