@@ -9,9 +9,9 @@ import io
 
 from django.conf import settings
 
-from inference import warming
 from portal.threads import Message, Receive, Scope, Send, Threads, environ_of, send_whole
 from portal.wsgi import application as short_path
+from portal.wsgi import start_warming
 
 LONGEST_BODY = 256 << 10  # bytes; reading a longer one takes the loop from others for too long
 
@@ -30,7 +30,7 @@ class Door:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        warming.start()
+        start_warming()
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self._threads.close()
