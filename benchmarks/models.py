@@ -1,5 +1,6 @@
 """The models that are measured: whole pipelines on frames, as a data scientist hands them over."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +34,9 @@ def estimators() -> dict[str, Any]:
     }
 
 
-def pipeline(estimator: Any) -> Pipeline:
+def pipeline(
+    estimator: Any, own_numbers: Sequence[str] = data.NUMBERS, own_words: Sequence[str] = data.WORDS
+) -> Pipeline:
     numbers = Pipeline([("fill", SimpleImputer(strategy="median")), ("scale", StandardScaler())])
     words = Pipeline(
         [
@@ -41,7 +44,7 @@ def pipeline(estimator: Any) -> Pipeline:
             ("encode", OneHotEncoder(handle_unknown="ignore", sparse_output=False)),
         ]
     )
-    columns = ColumnTransformer([("numbers", numbers, data.NUMBERS), ("words", words, data.WORDS)])
+    columns = ColumnTransformer([("numbers", numbers, list(own_numbers)), ("words", words, list(own_words))])
     return Pipeline([("columns", columns), ("model", estimator)])
 
 
