@@ -1,11 +1,11 @@
 """The verb `predict`: may they, does it answer here, is it the right shape, compute, write down, answer."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.conf import settings
 from django.utils import timezone
@@ -14,53 +14,13 @@ from django.utils.translation import ngettext
 
 from inference import engines, explanations, log, runners, served, throttles
 from inference import ids as prediction_ids
-from inference.explanations import Why
 from inference.log import LoggedCall, LoggedRow
-from inference.ports import Label
-from inference.validation import Checked, RowWarning
+from inference.predicted import PredictedRow, Predictions
+from inference.validation import Checked
 from registry import changes
 from registry.changes import Known
 from registry.errors import FieldError, Forbidden, Invalid, Refused, Unavailable
 from registry.models import PRODUCTION, ApiKey, ModelVersion, RegisteredModel, Release
-from registry.schema import Schema, Target
-
-
-class PredictedRow(NamedTuple):
-    """The answer to one row. `value` is the positive class's probability (binary), or the regression."""
-
-    id: str
-    label: Label | None
-    value: float | None
-    probabilities: Mapping[str, float] | None
-    inputs: Mapping[str, Any]
-    warnings: Sequence[RowWarning] = ()
-    why: Why | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "label": self.label,
-            "value": self.value,
-            "probabilities": self.probabilities,
-            "warnings": self._warnings(),
-            **(self.why.to_json() if self.why else explanations.UNASKED),
-        }
-
-    def to_log(self) -> LoggedRow:
-        logged: LoggedRow = {
-            "id": self.id,
-            "inputs": self.inputs,
-            "label": self.label,
-            "value": self.value,
-            "probabilities": self.probabilities,
-            "warnings": self._warnings(),
-        }
-        if self.why:
-            logged["why"] = self.why.to_json()
-        return logged
-
-    def _warnings(self) -> list[dict[str, str]]:
-        return [warning.to_json() for warning in self.warnings] if self.warnings else []
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +32,13 @@ class Answer:
     release: int
     environment: str
     at: datetime
-    rows: Sequence[PredictedRow]
+    predictions: Predictions
     request_id: str
     latency_ms: float
+
+    @property
+    def rows(self) -> list[PredictedRow]:
+        return self.predictions.rows()
 
     def to_json(self) -> dict[str, Any]:
         return {
@@ -82,7 +46,7 @@ class Answer:
             "version": self.version,
             "release": self.release,
             "environment": self.environment,
-            "predictions": [row.to_json() for row in self.rows],
+            "predictions": self.predictions.to_json(),
             "request_id": self.request_id,
         }
 
@@ -235,17 +199,17 @@ def _answer(
     checked = here.judge.judge(rows, as_text=as_text)
     _require_valid(checked)
     answer = (compute or engines.predict_checked)(release.version, checked)
-    predicted = _rows(here.schema, checked, answer, ids or prediction_ids.new_ids(len(rows)))
+    found = Predictions.of(here.schema, checked, answer, ids or prediction_ids.new_ids(len(rows)))
     if explain:
-        predicted = _explained(predicted, explanations.of(release.version, checked.rows(), answer))
-    latency = call.record(200, [row.to_log() for row in predicted])
+        found = found.explained(explanations.of(release.version, checked.rows(), answer))
+    latency = call.record(200, found.to_log())
     return Answer(
         model=call.model.slug,
         version=release.version.number,
         release=release.number,
         environment=call.environment,
         at=call.at,
-        rows=predicted,
+        predictions=found,
         request_id=call.request_id,
         latency_ms=latency,
     )
@@ -274,52 +238,3 @@ def _require_valid(checked: Checked) -> None:
         "count": checked.error_count
     }
     raise Invalid(message, code="invalid_rows", errors=checked.errors)
-
-
-def _rows(schema: Schema, checked: Checked, answer: runners.Answer, ids: Sequence[str]) -> list[PredictedRow]:
-    classes = [_class(schema.target, each) for each in answer.classes]
-    rows = checked.rows()
-    count = len(rows)
-    labels = _labels(classes, answer, count)
-    values = answer.values.tolist() if answer.values is not None else [None] * count
-    probabilities = _by_class(schema.target, classes, answer, count)
-    warnings = [checked.warnings.get(position, ()) for position in range(count)]
-    cells = zip(ids, labels, values, probabilities, rows, warnings, [None] * count, strict=True)
-    return list(map(PredictedRow._make, cells))
-
-
-def _explained(predicted: Sequence[PredictedRow], whys: Sequence[Why | RowWarning]) -> list[PredictedRow]:
-    return [
-        row._replace(why=why) if isinstance(why, Why) else row._replace(warnings=[*row.warnings, why])
-        for row, why in zip(predicted, whys, strict=True)
-    ]
-
-
-def _class(target: Target, label: Label) -> Label:
-    """The schema's own spelling of a class, which keeps its JSON type."""
-    known = target.class_of(label)
-    return label if known is None else known
-
-
-def _labels(classes: Sequence[Label], answer: runners.Answer, count: int) -> Sequence[Label | None]:
-    if answer.indices is None:
-        return [None] * count
-    return [classes[index] for index in answer.indices.tolist()]
-
-
-def _by_class(
-    target: Target, classes: Sequence[Label], answer: runners.Answer, count: int
-) -> Sequence[dict[str, float] | None]:
-    """Each row's chances in the schema's order; a class that the schema does not know comes last."""
-    if answer.probabilities is None:
-        return [None] * count
-    columns = {str(each): place for place, each in enumerate(classes)}
-    names = list(dict.fromkeys([*map(str, target.classes), *columns]))
-    # A class that the model never saw has no column; the zero behind the last one stands for it.
-    places = [(name, columns.get(name, len(columns))) for name in names]
-    rows = answer.probabilities.tolist()
-    if len(names) > len(columns):
-        rows = [[*row, 0.0] for row in rows]
-    if [place for _name, place in places] == list(range(len(names))):
-        return [dict(zip(names, row, strict=True)) for row in rows]
-    return [{name: row[place] for name, place in places} for row in rows]
