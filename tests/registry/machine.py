@@ -512,7 +512,7 @@ NO_ACTS = {
     "approvals": "approvers_of binding close_with_model expire_due lock_open require_full settle settle_all",
     "endings": "serving",
     "keys": "create_key revoke_key rotate_key",
-    "people": "invite one_time_link set_active set_groups set_roles",
+    "people": "has_second_factor invite one_time_link remove_second_factor set_active set_groups set_roles",
     "policies": "",
     "quarantine": "quarantine",
     "releases": "approved_request names open_freeze rollback_preview",
