@@ -2,8 +2,9 @@
 
 Whoever answers many times a second cannot ask the database each time who calls and what is released. It keeps what it
 was told under the present mark; when the mark is another one, all of it is forgotten at once. On SQLite the mark is
-read for every question, on PostgreSQL at most every 0.1 s, so a rollback or a revoked key is seen by every process on
-every machine within that time. Even if a change had left no mark, nothing is remembered for longer than 1.5 s.
+read for every question, or every 5 ms by the event loop, on PostgreSQL at most every 0.1 s, so a rollback or a revoked
+key is seen by every process on every machine within that time. Even if a change had left no mark, nothing is remembered
+for longer than 1.5 s.
 """
 
 import sqlite3
@@ -19,9 +20,27 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from registry.models import ChangeMark
 
 LONGEST = 1.5  # seconds
+RENEWED = 2 / 3  # of it, after which somebody asks again while everybody else still remembers
 SHARED = 0.1  # seconds for which one reading serves all threads, where a reading is a trip over the network
+SHARED_BY_LOOP = 0.005  # seconds for which one reading of a file serves the event loop
+TIDIED = 60.0  # seconds between two looks for what nobody asks any more
 
-Fact = TypeVar("Fact")
+Value = TypeVar("Value")
+
+
+class Fact:
+    """What was found out, and when."""
+
+    __slots__ = ("asked_at", "is_being_renewed", "value")
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.asked_at = time.monotonic()
+        self.is_being_renewed = False
+
+    @property
+    def age(self) -> float:
+        return time.monotonic() - self.asked_at
 
 
 @dataclass
@@ -30,17 +49,22 @@ class Known:
 
     mark: str | None
     since: float = 0.0
-    _facts: dict[Hashable, Any] = field(default_factory=dict)
+    _facts: dict[Hashable, Fact] = field(default_factory=dict)
 
-    def recall(self, name: Hashable, find: Callable[[], Fact]) -> Fact:
-        """What `find` says, asked once. What raises is asked again."""
-        try:
-            fact: Fact = self._facts[name]
-        except KeyError:
-            fact = find()
+    def recall(self, name: Hashable, find: Callable[[], Value]) -> Value:
+        """What `find` says, asked once in a while. What raises is asked again."""
+        fact = self._facts.get(name)
+        if fact is None or fact.age > LONGEST * RENEWED:
+            fact = Fact(find())
             if self.mark is not None:
                 self._facts[name] = fact
-        return fact
+        value: Value = fact.value
+        return value
+
+    def tidied(self, now: float) -> "Known":
+        """The same without what was not asked for long."""
+        fresh = {name: fact for name, fact in list(self._facts.items()) if fact.age <= LONGEST}
+        return Known(self.mark, now, fresh)
 
 
 class MustWait(LookupError):
@@ -48,14 +72,17 @@ class MustWait(LookupError):
 
 
 class Remembered(Known):
-    """The same facts for a thread that must never wait."""
+    """The same facts for a thread that must never wait; one question in a while is sent on, to renew them."""
 
-    def recall(self, name: Hashable, find: Callable[[], Fact]) -> Fact:
-        try:
-            fact: Fact = self._facts[name]
-        except KeyError:
-            raise MustWait from None
-        return fact
+    def recall(self, name: Hashable, find: Callable[[], Value]) -> Value:
+        fact = self._facts.get(name)
+        if fact is None or (age := fact.age) > LONGEST:
+            raise MustWait
+        if age > LONGEST * RENEWED and not fact.is_being_renewed:
+            fact.is_being_renewed = True
+            raise MustWait
+        value: Value = fact.value
+        return value
 
 
 _known = Known(None)
@@ -72,8 +99,10 @@ def known() -> Known:
         return Known(None)
     now = time.monotonic()
     current = _known
-    if current.mark != mark or now - current.since > LONGEST:
+    if current.mark != mark:
         current = _known = Known(mark, now)
+    elif now - current.since > TIDIED:
+        current = _known = current.tidied(now)
     return current
 
 
@@ -83,7 +112,7 @@ def remembered() -> Known:
     For the event loop, and for it alone: on SQLite it has a connection of its own.
     """
     mark, current = _mark_at_once(), _known
-    if mark is None or mark != current.mark or time.monotonic() - current.since > LONGEST:
+    if mark is None or mark != current.mark:
         raise MustWait
     return Remembered(mark, current.since, current._facts)
 
@@ -114,14 +143,24 @@ def _mark(database: Any) -> str | None:
 
 
 def _mark_at_once() -> str | None:
-    """The mark, if nobody has to be asked over the network for it, and if nobody locks the file."""
-    database = connections[DEFAULT_DB_ALIAS]
-    if database.vendor != "sqlite":
-        return _read if time.monotonic() - _read_at <= SHARED else None
+    """The mark, if nobody has to be asked over the network for it, and if nobody locks the file.
+
+    Every question to a file lets go of Python's lock several times, and each time another thread may take it.
+    """
+    global _read, _read_at  # noqa: PLW0603
+    # Not `connections[…]`: on an event loop that makes a new one for each task.
+    database = connections.settings[DEFAULT_DB_ALIAS]
+    is_file, now = database["ENGINE"].endswith("sqlite3"), time.monotonic()
+    if now - _read_at <= (SHARED_BY_LOOP if is_file else SHARED):
+        return _read
+    if not is_file:
+        return None
     try:
-        return _word(_own_connection(str(database.settings_dict["NAME"])).execute(_QUESTION).fetchone())
+        _read = _word(_own_connection(str(database["NAME"])).execute(_QUESTION).fetchone())
     except sqlite3.Error:
         return None
+    _read_at = now
+    return _read
 
 
 @lru_cache(maxsize=1)

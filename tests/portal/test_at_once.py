@@ -30,7 +30,9 @@ Answered = tuple[str, list[tuple[str, str]], bytes]
 
 @pytest.fixture(autouse=True)
 def _open_forms(monkeypatch: pytest.MonkeyPatch, _world: None) -> None:
-    """Every version has a form that is open; it answers as the runner of these tests does."""
+    """Every version has a form that is open; it answers as the runner of these tests does. Marks are read each time."""
+    monkeypatch.setattr(changes, "SHARED_BY_LOOP", -1.0)
+    monkeypatch.setattr(changes, "LONGEST", 3600.0)
     monkeypatch.setattr(
         engines, "predict_at_once", lambda version, checked: answers.classify(version, checked.table)
     )
@@ -70,11 +72,11 @@ def test_it_answers_the_same_to_anything_or_does_nothing(key: str, slug: str, bo
     again = at_once(**question)
 
     assert AuditEvent.objects.count() == events
-    assert (again is not None) == asked[0].startswith("200")
     if again is None:
         assert records() == calls
     else:
         assert again == asked
+        assert asked[0].startswith("200")
         assert records() == [*calls, calls[-1]]
 
 
@@ -109,6 +111,32 @@ def test_it_forgets_with_everybody_else(change: Callable[[], Any]) -> None:
 def test_a_mark_from_the_network_is_remembered_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
     in_a_thread(body=plain(row()))
     monkeypatch.setattr(changes, "_mark_at_once", lambda: None)
+
+    assert at_once(body=plain(row())) is None
+
+
+def test_one_question_in_a_while_renews_what_is_remembered_and_nobody_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    in_a_thread(body=plain(row()))
+    monkeypatch.setattr(changes, "RENEWED", -1.0)
+
+    found = [at_once(body=plain(row())) is None for _again in range(5)]
+
+    assert found == [True, True, True, False, False], "one for each fact: who calls, may they, what answers"
+    monkeypatch.setattr(changes, "LONGEST", -1.0)
+    assert at_once(body=plain(row())) is None
+
+
+def test_the_loop_reads_the_mark_once_for_what_comes_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_a_thread(body=plain(row()))
+    assert at_once(body=plain(row())) is not None
+    monkeypatch.setattr(changes, "SHARED_BY_LOOP", 3600.0)
+    assert at_once(body=plain(row())) is not None
+    revoke()
+    assert at_once(body=plain(row())) is not None, "within that time it is not seen"
+
+    monkeypatch.setattr(changes, "SHARED_BY_LOOP", -1.0)
 
     assert at_once(body=plain(row())) is None
 
