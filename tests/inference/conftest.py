@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from inference import erasing
 from inference.runners import RunnerSpec
-from tests import trained
+from registry.models import Release, Role, User
+from tests import factories, trained
 
 COLUMNS = (("age", "integer"), ("income", "number"), ("city", "category"), ("member", "boolean"))
 
@@ -28,3 +30,22 @@ def make_spec(tmp_path: Path) -> MakeSpec:
         return RunnerSpec(format=form, columns=columns, **fields)
 
     return make
+
+
+@pytest.fixture
+def owner(release: Release) -> User:
+    """An author who owns the model of the test's release."""
+    owner = factories.create_user(email="owner@example.com", roles=[Role.AUTHOR])
+    release.model.owners.add(owner)
+    return owner
+
+
+@pytest.fixture
+def erase(owner: User, django_capture_on_commit_callbacks: Any) -> Callable[..., erasing.Erased]:
+    """The owner erases predictions by their ids, in a transaction that is committed."""
+
+    def act(*ids: str) -> erasing.Erased:
+        with django_capture_on_commit_callbacks(execute=True):
+            return erasing.erase(ids, actor=owner, reason="asked by the person")
+
+    return act

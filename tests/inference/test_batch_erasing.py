@@ -17,7 +17,7 @@ from inference.models import BatchChunk, BatchJob, Feedback, Leftover, Predictio
 from inference.predictions import predict
 from registry import storage
 from registry.errors import Gone, Refused, Unavailable
-from registry.models import AuditEvent, Release, Role, User
+from registry.models import AuditEvent, Release, User
 from tests import factories
 from tests.inference import answers
 from tests.inference.batch_tools import finish, result_text, rows_csv, start, use_runner
@@ -37,22 +37,6 @@ class Killed(BaseException):
 def release(monkeypatch: pytest.MonkeyPatch, business: User) -> Release:
     use_runner(monkeypatch)
     return factories.create_release()
-
-
-@pytest.fixture
-def owner(release: Release) -> User:
-    owner = factories.create_user(email="owner@example.com", roles=[Role.AUTHOR])
-    release.model.owners.add(owner)
-    return owner
-
-
-@pytest.fixture
-def erase(owner: User, django_capture_on_commit_callbacks: Any) -> Erase:
-    def act(*ids: str) -> erasing.Erased:
-        with django_capture_on_commit_callbacks(execute=True):
-            return erasing.erase(ids, actor=owner, reason="asked by the person")
-
-    return act
 
 
 @pytest.fixture

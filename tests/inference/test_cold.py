@@ -19,7 +19,7 @@ from inference.ports import PredictionRecord
 from inference.predictions import predict
 from registry import storage
 from registry.errors import Refused
-from registry.models import AuditEvent, Release, Role, User
+from registry.models import AuditEvent, Release, User
 from tests import factories
 from tests.inference import answers
 
@@ -35,22 +35,6 @@ class Killed(BaseException):
 def release(monkeypatch: pytest.MonkeyPatch) -> Release:
     answers.install(monkeypatch)
     return factories.create_release()
-
-
-@pytest.fixture
-def owner(release: Release) -> User:
-    owner = factories.create_user(email="owner@example.com", roles=[Role.AUTHOR])
-    release.model.owners.add(owner)
-    return owner
-
-
-@pytest.fixture
-def erase(owner: User, django_capture_on_commit_callbacks: Any) -> Erase:
-    def act(*ids: str) -> erasing.Erased:
-        with django_capture_on_commit_callbacks(execute=True):
-            return erasing.erase(ids, actor=owner, reason="asked by the person")
-
-    return act
 
 
 @pytest.fixture

@@ -32,13 +32,6 @@ def release(monkeypatch: pytest.MonkeyPatch) -> Release:
 
 
 @pytest.fixture
-def owner(release: Release) -> User:
-    owner = factories.create_user(email="owner@example.com", roles=[Role.AUTHOR])
-    release.model.owners.add(owner)
-    return owner
-
-
-@pytest.fixture
 def erase(django_capture_on_commit_callbacks: Any) -> Erase:
     """The verb, in a transaction that is committed."""
 
