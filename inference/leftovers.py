@@ -75,7 +75,7 @@ def collect() -> int:
     """Delete every leftover that is due; how many."""
     keys = list(Leftover.objects.filter(due__lte=timezone.now()).values_list("key", flat=True)[:AT_ONCE])
     for key in keys:
-        _delete(key)
+        drop(key)
     return len(keys)
 
 

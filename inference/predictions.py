@@ -22,6 +22,10 @@ from registry.changes import Known
 from registry.errors import FieldError, Forbidden, Invalid, Refused, Unavailable
 from registry.models import PRODUCTION, ApiKey, ModelVersion, RegisteredModel, Release
 
+MOST_AT_ONCE = (
+    500  # rows: reading, judging and writing down more of them takes longer than others should wait
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Answer:
@@ -157,7 +161,7 @@ def predict_at_once(
     None, and nothing done or written down, where anything has to be waited for, and for whatever would be refused.
     `known` is what `changes.remembered` gave.
     """
-    if key.rate is not None or settings.MODELGATE_LOG_FSYNC:
+    if key.rate is not None or settings.MODELGATE_LOG_FSYNC or len(rows) > MOST_AT_ONCE:
         return None
     call = _Call(
         model=model,

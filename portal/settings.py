@@ -133,7 +133,8 @@ DATABASES = {"default": env_database(_SQLITE)}
 if str(DATABASES["default"]["ENGINE"]).endswith("postgresql"):
     DATABASES["default"]["CONN_MAX_AGE"] = 0
     DATABASES["default"]["OPTIONS"] = {
-        "pool": {"min_size": 0, "max_size": env_int("MODELGATE_DB_POOL", 8, minimum=1)}
+        # `timeout`: whoever gets no connection within so many seconds is told, and does not hold up others.
+        "pool": {"min_size": 0, "max_size": env_int("MODELGATE_DB_POOL", 8, minimum=1), "timeout": 5}
     }
     DATABASES["default"]["DISABLE_SERVER_SIDE_CURSORS"] = True
 

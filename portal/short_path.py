@@ -122,10 +122,10 @@ class ShortPath:
         try:
             known = changes.known()
             caller = _caller(environ["HTTP_AUTHORIZATION"], slug, known)
+            if caller:
+                note_use(caller.key)
         except DatabaseError:  # Django has an answer for it, and a line in the log
             return None
-        if caller:
-            note_use(caller.key)
         question = _question(environ) if caller else None
         if caller is None or question is None:
             return None

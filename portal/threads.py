@@ -1,14 +1,16 @@
 """Django's WSGI in threads, behind an event loop.
 
 An ordinary answer leaves its thread whole, and the loop sends it. Where a thread has to wait for the loop (the next
-part of a long body, room for the next part of a long answer), it looks up every second whether the loop has ended.
-Ready adapters wait without an end: one answer under way kept the whole process from stopping.
+part of a long body, room for the next part of a long answer), it looks up every second whether the loop has ended, and
+gives up on a client that is silent. Ready adapters wait without an end: one answer under way kept the whole process
+from stopping, and a few silent clients could hold all threads.
 """
 
 import asyncio
 import io
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
@@ -22,6 +24,7 @@ Send = Callable[[Message], Awaitable[None]]
 Result = TypeVar("Result")
 
 PART = 64 << 10  # bytes of a long answer that are sent together
+SILENCE = 30.0  # seconds that a client may let a thread wait for the next part
 LAST_SECONDS = 3.0  # for what is under way when the server is told to stop
 
 
@@ -103,14 +106,18 @@ class _Bridge:
         self._is_over = is_over
 
     def wait_for(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
-        """ClientGone when the loop ends first."""
+        """ClientGone when the loop ends first, or the client lets it wait for too long: threads are few."""
         future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        until = time.monotonic() + SILENCE
         while True:
             try:
-                return future.result(timeout=1)
+                return future.result(timeout=min(1.0, SILENCE))
             except TimeoutError:
-                if self._is_over.is_set():
-                    raise ClientGone("the server stops") from None
+                if future.done():  # the coroutine's own
+                    raise
+                if self._is_over.is_set() or time.monotonic() > until:
+                    future.cancel()
+                    raise ClientGone("nothing came or went for too long") from None
 
 
 class _Exchange:

@@ -132,7 +132,8 @@ def _mark(database: Any) -> str | None:
         # Past the framework's cursors, which take ten times as long as the question.
         if database.connection is None:
             database.ensure_connection()
-        return _word(database.connection.execute(_QUESTION).fetchone())
+        with database.wrap_database_errors:
+            return _word(database.connection.execute(_QUESTION).fetchone())
     now = time.monotonic()
     if now - _read_at > SHARED:
         with database.cursor() as cursor:

@@ -140,6 +140,11 @@ def _require_trees(lists: Lists, count: int, branches: Ints, children: list[Ints
     roots = np.flatnonzero(parents == 0)
     lists.require(bool(parents.max() <= 1), _("a node of a tree has two parents, or is its own"))
     lists.require(len(roots) == len(np.unique(trees)), _("a tree has no root, or two, or a cycle"))
+    # The engine begins another tree wherever the number of the tree changes, at whatever node stands there.
+    begins = np.append(0, np.flatnonzero(np.diff(trees)) + 1)
+    lists.require(
+        np.array_equal(roots, begins), _("the nodes of a tree do not stand together, its root first")
+    )
     below = np.full((2, count), -1, np.int64)
     below[0, branches], below[1, branches] = children
     level, reached = roots, 0

@@ -52,7 +52,7 @@ def _guarded(data: bytes, limit: int, rules: Callable[[Any, graph.Graph], graph.
         return rules(model, found)
     except Refused:
         raise
-    except (UnicodeDecodeError, ValueError, OverflowError, RecursionError, MemoryError):
+    except (LookupError, TypeError, ValueError, OverflowError, RecursionError, MemoryError):
         raise damaged() from None
 
 

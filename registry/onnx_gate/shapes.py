@@ -14,6 +14,7 @@ from django.utils.translation import gettext as _
 
 from registry.errors import Refused
 
+from . import kinds
 from .graph import ML, Graph, check_tensor, domain_of, elements_of, place_of
 from .refusals import refused, shown
 
@@ -94,6 +95,7 @@ class Walk:
         self.widest = 0
         self.numbers = 0
         self.work = 0
+        self.floats = kinds.of_graph(model.graph)
         self.outputs = [each.name for each in model.graph.output]
         if self.opset < LEAST_OPSET and found.opsets.get("ai.onnx", 0):
             raise refused(
@@ -164,6 +166,8 @@ class Walk:
         operator = operators.get(proto.op_type)
         if operator is None:
             raise _not_here(proto, _("is not among those that the fast path opens"))
+        if kinds.divides_whole_numbers(proto, self.floats):
+            raise _not_here(proto, _("divides what may be whole numbers"))
         try:
             node = Node(proto, self)
             _check_texts(node)
@@ -173,6 +177,7 @@ class Walk:
                     self.keep(name, shape)
             if len(proto.output) > len(made):
                 raise _unforeseen(_("it has more outputs than it makes"))
+            self.floats |= kinds.made_by(proto, self.floats)
         except Unforeseen as why:
             raise _not_here(proto, str(why)) from None
         except (IndexError, ValueError, TypeError, OverflowError):

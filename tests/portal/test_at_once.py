@@ -141,6 +141,14 @@ def test_the_loop_reads_the_mark_once_for_what_comes_together(monkeypatch: pytes
     assert at_once(body=plain(row())) is None
 
 
+def test_very_many_rows_are_for_a_thread() -> None:
+    some, many = (plain(*[row()] * count) for count in (500, 501))
+    in_a_thread(body=some)
+
+    assert at_once(body=some) is not None
+    assert at_once(body=many) is None
+
+
 def fsync(settings: Any) -> None:
     settings.MODELGATE_LOG_FSYNC = True
 

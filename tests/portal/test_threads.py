@@ -183,3 +183,33 @@ def test_a_thread_that_waits_for_a_body_ends_with_the_server(monkeypatch: pytest
 
     asyncio.run(serve_and_stop())
     assert ended.wait(30)
+
+
+@pytest.mark.parametrize("is_reading", [True, False])
+def test_a_silent_client_does_not_hold_a_thread(monkeypatch: pytest.MonkeyPatch, is_reading: bool) -> None:
+    monkeypatch.setattr("portal.threads.SILENCE", 0.05)
+    caught: list[OSError] = []
+    stream = Stream(b"x" * PART for _part in range(1000))
+
+    def parts(environ: Environ) -> Iterable[bytes]:
+        if not is_reading:
+            return stream
+        try:
+            return [environ["wsgi.input"].read()]
+        except OSError as error:
+            caught.append(error)
+            return [b"too late"]
+
+    async def never(*_message: Message) -> Message:
+        await asyncio.Event().wait()
+        return GONE
+
+    async def ask() -> None:
+        client = Client()
+        receive, send = (never, client.send) if is_reading else (client.receive, never)
+        await Threads(answering(parts), 1)(SCOPE, receive, send)  # type: ignore[arg-type]
+
+    asyncio.run(ask())
+
+    assert bool(caught) == is_reading
+    assert stream.is_closed.is_set() != is_reading

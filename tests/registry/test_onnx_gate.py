@@ -262,3 +262,88 @@ def test_what_it_says_of_itself_can_be_kept_and_shown():
 def test_a_name_that_is_no_text_is_refused():
     with pytest.raises(Invalid):
         onnx_gate.wide(graphs.data([graphs.node("Relu", name="a\0")]))
+
+
+WHOLE = [node("Cast", "X", "N", to=TensorProto.INT64), node("Cast", "D", "Y", to=TensorProto.FLOAT)]
+MINUS_ONE = constant("minus", np.array([-1, -1], "int64"))
+
+
+@pytest.mark.parametrize("operator", ["Div", "Mod"])
+def test_whole_numbers_are_divided_in_the_jail_only(operator):
+    """The smallest whole number divided by -1 ends the process that asks."""
+    made = data([WHOLE[0], node(operator, "N minus", "D"), WHOLE[1]], constants=[MINUS_ONE])
+
+    with pytest.raises(Invalid, match="divides what may be whole numbers"):
+        onnx_gate.narrow(made)
+    onnx_gate.wide(made)
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("Div", "X X")],
+        [node("Abs", "X", "A"), node("Div", "A A")],
+        [node("Cast", "X", "A", to=TensorProto.DOUBLE), node("Div", "A A")],
+        [node("Scaler", "X", "A", graphs.ML, offset=[0.0], scale=[1.0]), node("Div", "A A")],
+        [node("Greater", "X X", "G"), node("Where", "G X X", "A"), node("Div", "A A")],
+    ],
+)
+def test_other_numbers_are_divided_here(nodes):
+    onnx_gate.narrow(data(nodes))
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        [node("ArgMax", "X", "A", axis=1), node("Div", "A A")],
+        [node("Greater", "X X", "A"), node("Cast", "A", "B", to=TensorProto.INT32), node("Mod", "B B")],
+        [node("TopK", "X K", "V A", axis=1), node("Div", "A A")],
+    ],
+)
+def test_places_and_counts_are_whole_numbers(nodes):
+    made = data(nodes, constants=[constant("K", np.array([1], "int64"))])
+
+    with pytest.raises(Invalid):
+        onnx_gate.narrow(made)
+
+
+def _two_trees(order):
+    """Two trees of three nodes each, in this order of (tree, node)."""
+    parts = {
+        "nodes_treeids": [tree for tree, _node in order],
+        "nodes_nodeids": [number for _tree, number in order],
+        "nodes_featureids": [0] * 6,
+        "nodes_modes": ["LEAF" if number else "BRANCH_LEQ" for _tree, number in order],
+        "nodes_values": [0.5] * 6,
+        "nodes_truenodeids": [0 if number else 1 for _tree, number in order],
+        "nodes_falsenodeids": [0 if number else 2 for _tree, number in order],
+        "class_treeids": [0, 0, 1, 1],
+        "class_nodeids": [1, 2, 1, 2],
+        "class_ids": [0, 1, 0, 1],
+        "class_weights": [1.0] * 4,
+    }
+    return graphs.tree(**parts)
+
+
+TOGETHER = [(tree, number) for tree in (0, 1) for number in (0, 1, 2)]
+
+
+def test_the_nodes_of_a_tree_stand_together_its_root_first():
+    """The engine begins another tree wherever the number changes: it would walk each node as a tree."""
+    onnx_gate.narrow(_two_trees(TOGETHER))
+
+    for order in (
+        [(tree, number) for number in (0, 1, 2) for tree in (0, 1)],
+        [(0, 1), (0, 0), (0, 2), *TOGETHER[3:]],
+    ):
+        with pytest.raises(Invalid, match="do not stand together"):
+            onnx_gate.narrow(_two_trees(order))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"nodes_modes": [1, 2, 3]}, {"nodes_featureids": [0.5, 0.5, 0.5]}, {"nodes_treeids": ["a", "b", "c"]}],
+)
+def test_lists_of_another_kind_are_refused(changes):
+    with pytest.raises(Invalid):
+        onnx_gate.narrow(graphs.tree(**changes))
