@@ -32,6 +32,10 @@ SENTENCES = {
     "incident_resolved": lazy("%(model)s: %(incident)s is resolved."),
     "problem_reported": lazy("%(who)s reports a problem with a prediction of %(model)s."),
     "key_ended": lazy("The key %(key)s has ended."),
+    "person_link": lazy(
+        "%(who)s made a link with which your password can be set. Not for you? Tell an administrator."
+    ),
+    "person_factor": lazy("%(who)s removed your second factor. Set it up again."),
 }
 ICONS = {
     "batch": "file-spreadsheet",
@@ -42,6 +46,7 @@ ICONS = {
     "auto": "arrow-back-up",
     "incident": "alert-triangle",
     "key": "key",
+    "person": "key",
     "problem": "alert-circle",
 }
 

@@ -14,8 +14,9 @@ from monitoring.models import Incident
 from monitoring.signals import incident_opened, incident_resolved
 from portal.notices import keepers_of, tell
 from registry.actions.approvals import approvers_of
-from registry.models import Release, ReleaseRequest, Role
-from registry.signals import request_decided, request_made, serving_changed
+from registry.audit import Action
+from registry.models import Release, ReleaseRequest, Role, User
+from registry.signals import request_decided, request_made, serving_changed, way_in_changed
 
 logger = structlog.get_logger(__name__)
 
@@ -151,3 +152,14 @@ def _tell_of_incident(kind: str, incident_id: int) -> None:
         model=incident.model.name,
         incident=incident.kind,
     )
+
+
+_WAYS_IN = {Action.USER_LINK_ISSUED: "person_link", Action.USER_SECOND_FACTOR_REMOVED: "person_factor"}
+
+
+@tells(way_in_changed)
+def way_in_has_changed(user_id: int, action: Action, by: str, event: int, **more: Any) -> None:
+    """Its owner; a link for somebody who never signed in is their first, and no news."""
+    user = User.objects.get(pk=user_id)
+    if user.last_login is not None:
+        tell([user], _WAYS_IN[action], url=reverse("mfa_index"), about=user.email, once=str(event), who=by)

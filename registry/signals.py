@@ -12,3 +12,4 @@ quarantine_lifted = Signal()  # version_id
 request_made = Signal()  # request_id
 request_decided = Signal()  # request_id
 serving_changed = Signal()  # release_id
+way_in_changed = Signal()  # user_id, action, by, event: an administrator changed how somebody signs in

@@ -1,6 +1,7 @@
 """Who is here: invitations, roles, and the end of both."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 from allauth.account.forms import default_token_generator
@@ -13,7 +14,7 @@ from django.db import IntegrityError, transaction
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
-from registry import audit, permissions
+from registry import audit, permissions, signals
 from registry.audit import Action
 from registry.errors import Invalid, Refused
 from registry.models import Role, RoleGrant, User
@@ -112,7 +113,7 @@ def one_time_link(user: User, *, actor: Any) -> str:
     if user.is_service:
         raise Refused(_("A service account has keys, not a password."), code="service_account")
     key = f"{user_pk_to_url_str(user)}-{default_token_generator.make_token(user)}"
-    audit.record(Action.USER_LINK_ISSUED, target=user, actor=actor)
+    _record_and_tell(Action.USER_LINK_ISSUED, user, actor)
     uid, token = key.split("-", 1)
     return reverse("account_reset_password_from_key", kwargs={"uidb36": uid, "key": token})
 
@@ -127,7 +128,14 @@ def remove_second_factor(user: User, *, actor: Any) -> None:
     found, _types = Authenticator.objects.filter(user=user).delete()
     if not found:
         raise Refused(_("%(user)s has no second factor.") % {"user": user}, code="no_second_factor")
-    audit.record(Action.USER_SECOND_FACTOR_REMOVED, target=user, actor=actor)
+    _record_and_tell(Action.USER_SECOND_FACTOR_REMOVED, user, actor)
+
+
+def _record_and_tell(action: Action, user: User, actor: Any) -> None:
+    """Whoever gets another way in opened for them is told of it: it may not have been for them."""
+    event = audit.record(action, target=user, actor=actor)
+    told = {"user_id": user.pk, "action": action, "by": str(actor), "event": event.seq}
+    transaction.on_commit(partial(signals.way_in_changed.send, sender=User, **told))
 
 
 def has_second_factor(user: User) -> bool:

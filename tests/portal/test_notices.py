@@ -4,6 +4,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.totp.internal.auth import TOTP
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -15,7 +16,7 @@ from monitoring.models import Incident
 from portal import notices, telling
 from portal.models import Notice
 from portal.notices import sentence
-from registry.actions import approvals, keys, releases
+from registry.actions import approvals, keys, people, releases
 from registry.models import ApiKey, RegisteredModel, Role, User
 from tests import factories
 
@@ -266,3 +267,20 @@ def test_what_was_read_a_month_ago_is_forgotten(business: User) -> None:
     notices.tick()
 
     assert list(Notice.objects.all()) == [unread]
+
+
+def test_whoever_gets_another_way_in_opened_for_them_hears_of_it(
+    administrator: User, approver: User, author: User, committed: Any
+) -> None:
+    User.objects.filter(pk=approver.pk).update(last_login=timezone.now())
+    TOTP.activate(approver, "JBSWY3DPEHPK3PXP")
+
+    with committed():
+        people.one_time_link(approver, actor=administrator)
+        people.remove_second_factor(approver, actor=administrator)
+        people.one_time_link(author, actor=administrator)
+
+    removed, link = told(approver)
+    assert removed == "admin@example.com removed your second factor. Set it up again."
+    assert link.startswith("admin@example.com made a link with which your password can be set.")
+    assert told(author) == [], "who never signed in gets the first one"
