@@ -62,6 +62,23 @@ def judged_on(version: ModelVersion) -> Dataset | None:
     return version.evaluation or version.reference
 
 
+def on_the_same_rows(a: ModelVersion, b: ModelVersion) -> tuple[dict[str, Any], dict[str, Any]] | None:
+    """The figures of two versions that were measured on the same rows already; None where there are no such.
+
+    A version that was judged on what it learned from always looks better than one judged on what it had not seen.
+    """
+    if judged_on(a) == judged_on(b):
+        return a.figures, b.figures
+    both = Measurement.objects.filter(version__in=(a, b), labelled__gt=0).order_by("-measured_at")
+    found: dict[int, dict[int, dict[str, Any]]] = {}
+    for each in both:
+        of_data = found.setdefault(each.dataset_id, {})
+        of_data[each.version_id] = {k: v for k, v in each.metrics.items() if isinstance(v, int | float)}
+        if len(of_data) == 2:
+            return of_data[a.pk], of_data[b.pk]
+    return None
+
+
 def of(version: ModelVersion, dataset: Dataset) -> Measurement:
     """What is kept, or a new measurement by the version's own runner."""
     kept = Measurement.objects.filter(version=version, dataset=dataset).first()

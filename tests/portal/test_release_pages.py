@@ -1,12 +1,13 @@
 """Releasing and going back from the page: two clicks and a reason, and the second of two people is told."""
 
+import re
 from datetime import timedelta
 
 import pytest
 from django.urls import reverse
 from django.utils import timezone
 
-from inference.models import BatchJob, Prediction
+from inference.models import BatchJob, Measurement, Prediction
 from monitoring import latency
 from monitoring.models import ServicePart
 from portal.views import model_page
@@ -352,3 +353,30 @@ def test_nonsense_for_a_version_is_no_fault_of_ours(operator, client, model, to)
 
     assert roll_back(client, model, to=to).status_code == 409
     assert client.get(page_of(model), {"done": to, "to": to}).status_code == 200
+
+
+def test_figures_of_different_rows_are_not_held_against_each_other(operator, client, model):
+    """What was judged on the rows that it learned from looks better than what was judged on others."""
+    first, second = model.versions.order_by("number")
+    seen, unseen = factories.create_dataset(model=model), factories.create_dataset(model=model)
+    for version, dataset, figure in ((first, seen, 0.95), (second, unseen, 0.90)):
+        version.reference, version.evaluation = seen, dataset
+        version.measured_metrics = {"accuracy": figure}
+        version.save()
+        Measurement.objects.create(
+            version=version, dataset=dataset, rows=9, labelled=9, metrics={"accuracy": figure}, answers=b""
+        )
+    client.force_login(operator)
+
+    html = client.get(page_of(model)).content.decode()
+
+    assert "Each was measured on other rows" in html
+    assert "▲" not in html
+
+    Measurement.objects.create(
+        version=first, dataset=unseen, rows=9, labelled=9, metrics={"accuracy": 0.85}, answers=b""
+    )
+    html = client.get(page_of(model)).content.decode()
+
+    assert "Each was measured on other rows" not in html
+    assert re.search(r"▼ −0.05\d* worse", html)

@@ -200,9 +200,9 @@ class Start:
         say(
             "\n  Demo people, for trying things out on this machine only. "
             + (
-                "Each link signs in once:"
+                "Each link sets a password, once:"
                 if links
-                else "A link for one of them: python3 manage.py signin EMAIL"
+                else f"A link for one of them: MODELGATE_DATA_DIR={self.data_dir} python3 manage.py signin EMAIL"
             )
         )
         for position, (email, words) in enumerate(first_steps.demo_people()):

@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 
 from inference import clients, golden
 from inference.batches.verbs import cancel
+from inference.checks import measuring
 from inference.models import BatchJob, Prediction
 from portal.forms.registry import AtForm, ReasonForm, ReleaseForm, RollbackForm
 from portal.notices import with_roles
@@ -47,6 +48,7 @@ class Choice:
     then: Release
     now: Release
     metrics: list[tuple[str, Any, Any]]
+    is_fair: bool  # both were measured on the same rows
     unused: list[str]  # fields that clients send today and this version does not know
     needed: list[str]  # fields that this version needs and clients do not send today
     approvers: str
@@ -173,7 +175,8 @@ def _choice(
     is_undo: bool,
     is_open: bool,
 ) -> Choice:
-    now, then = current.version.figures, target.version.figures
+    same = measuring.on_the_same_rows(current.version, target.version)
+    now, then = same or (current.version.figures, target.version.figures)
     changes = schema_changes(current.version, target.version)
     unused = [change.field for change in changes if change.kind == "removed"]
     number = target.version.number
@@ -189,6 +192,7 @@ def _choice(
         then=target.release,
         now=current,
         metrics=[(name, then.get(name), now.get(name)) for name in sorted({*then, *now})][:4],
+        is_fair=same is not None,
         unused=unused,
         needed=[change.field for change in changes if change.kind == "added"],
         approvers=names_of_approvers([target.release])[target.release.pk],
