@@ -9,9 +9,6 @@ from registry.models import ModelVersion, Release
 
 logger = structlog.get_logger(__name__)
 
-#: Versions with a form of their own in the web process need no runner.
-COMPILED = (compiled.COMPILED, compiled.UPLOAD)
-
 
 def keep_released() -> None:
     """Tell the model supervisor what is released now; it starts, restarts and retires. Doing it again does no harm."""
@@ -24,7 +21,7 @@ def released() -> list[ModelVersion]:
     """The versions that answer somewhere from a runner, each once."""
     serving = Release.objects.answering().values("version")
     versions = ModelVersion.objects.filter(pk__in=serving, state=ModelVersion.State.CHECKED)
-    return list(versions.exclude(engine__in=COMPILED).order_by("pk"))
+    return list(versions.exclude(engine__in=compiled.ENGINES).order_by("pk"))
 
 
 def warm_up(**_signal: object) -> None:

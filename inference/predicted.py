@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from inference import runners
-from inference.explanations import Why
+from inference.explanations import UNASKED, Why
 from inference.log import LoggedRow
 from inference.ports import Label
 from inference.validation import Checked, RowWarning
@@ -80,9 +80,7 @@ class Predictions:
                 "value": value,
                 "probabilities": chances,
                 "warnings": [],
-                "reasons": [],
-                "base": None,
-                "scale": None,
+                **UNASKED,
             }
             for public_id, label, value, chances in zip(
                 self.ids, self.labels, self.values, self.probabilities, strict=True

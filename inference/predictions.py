@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 from django.conf import settings
 from django.utils import timezone
@@ -53,6 +53,15 @@ class Answer:
             "predictions": self.predictions.to_json(),
             "request_id": self.request_id,
         }
+
+
+class _Told(TypedDict):
+    """What a caller says of a call, for its record."""
+
+    actor: Any
+    channel: str
+    environment: str
+    request_id: str
 
 
 @dataclass(kw_only=True)
@@ -148,13 +157,10 @@ def predict_at_once(
     model: RegisteredModel,
     rows: Sequence[Any],
     *,
-    actor: Any,
     key: ApiKey,
-    channel: str,
-    environment: str,
     version_number: int | None,
-    request_id: str,
     known: Known,
+    **told: Unpack[_Told],
 ) -> Answer | None:
     """What `predict` would answer, from memory and arithmetic alone, for a thread that must never wait.
 
@@ -163,17 +169,9 @@ def predict_at_once(
     """
     if key.rate is not None or settings.MODELGATE_LOG_FSYNC or len(rows) > MOST_AT_ONCE:
         return None
-    call = _Call(
-        model=model,
-        environment=environment,
-        actor=actor,
-        key=key,
-        channel=channel,
-        request_id=request_id,
-        asked=len(rows),
-    )
+    call = _Call(model=model, key=key, asked=len(rows), **told)
     try:
-        _require_may(actor, model, known)
+        _require_may(call.actor, model, known)
         return _answer(call, rows, version_number, known=known, compute=engines.predict_at_once)
     except Exception:  # all of it is told and written down by `predict`, which asks again
         return None

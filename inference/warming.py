@@ -59,8 +59,9 @@ def warm() -> int:
 
 def _within_memory() -> Iterator[ModelVersion]:
     serving = Release.objects.answering().order_by("-pk").values_list("version", flat=True)
-    engines = (compiled.COMPILED, compiled.UPLOAD)
-    versions = ModelVersion.objects.filter(engine__in=engines, form__isnull=False).select_related("form")
+    versions = ModelVersion.objects.filter(engine__in=compiled.ENGINES, form__isnull=False).select_related(
+        "form"
+    )
     found = versions.in_bulk(list(serving))
     room = stored.MOST_BYTES
     for version_id in list(dict.fromkeys(serving))[: stored.KEPT]:

@@ -1,6 +1,7 @@
 """The figures by which versions are judged: what they are called, and which way is better."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 from django.utils.functional import Promise
 from django.utils.translation import gettext_lazy as _
@@ -51,6 +52,11 @@ def in_order(metrics: Iterable[str]) -> list[str]:
     """As people read them, then by name: a JSON column gives names back in whatever order its database likes."""
     known = [name for names in MEASURED.values() for name in names]
     return sorted(set(metrics), key=lambda name: (known.index(name) if name in known else len(known), name))
+
+
+def numbers(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """The figures among what was measured or declared."""
+    return {name: value for name, value in metrics.items() if isinstance(value, int | float)}
 
 
 def is_less_better(metric: str) -> bool:

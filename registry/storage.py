@@ -32,6 +32,13 @@ def open_read(key: str) -> IO[bytes]:
     return default_storage.open(key, "rb")
 
 
+def read_intact(key: str, sha256: str) -> bytes | None:
+    """The stored bytes; None when they are not the ones of that hash. FileNotFoundError when there are none."""
+    with open_read(key) as file:
+        data = file.read()
+    return data if hashlib.sha256(data).hexdigest() == sha256 else None
+
+
 def put(key: str, path: Path) -> None:
     """Store the file at `path` under `key`, whole or not at all; what was there is replaced."""
     on_disk = local_path(key)

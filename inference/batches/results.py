@@ -4,7 +4,6 @@ In the CSV for people a spreadsheet finds nothing to run. The raw CSV and Parque
 """
 
 import csv
-import hashlib
 import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -109,11 +108,9 @@ def done_chunks(job: BatchJob) -> list[BatchChunk]:
 def part_bytes(chunk: BatchChunk) -> bytes | None:
     """The part as it was written; None if it is missing or not the one that was counted."""
     try:
-        with storage.open_read(chunk.part_key) as file:
-            part = file.read()
+        return storage.read_intact(chunk.part_key, chunk.sha256)
     except FileNotFoundError:
         return None
-    return part if hashlib.sha256(part).hexdigest() == chunk.sha256 else None
 
 
 def open_part(chunk: BatchChunk) -> pa.Table:

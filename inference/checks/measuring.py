@@ -18,7 +18,7 @@ from inference.checks.outcome import Problem, known
 from inference.models import Comparison, Measurement
 from inference.runners import Answer
 from inference.validation import validate_columns
-from registry import tables
+from registry import measures, tables
 from registry.models import Dataset, ModelVersion
 from registry.schema import Label, Schema
 
@@ -73,7 +73,7 @@ def on_the_same_rows(a: ModelVersion, b: ModelVersion) -> tuple[dict[str, Any], 
     found: dict[int, dict[int, dict[str, Any]]] = {}
     for each in both:
         of_data = found.setdefault(each.dataset_id, {})
-        of_data[each.version_id] = {k: v for k, v in each.metrics.items() if isinstance(v, int | float)}
+        of_data[each.version_id] = measures.numbers(each.metrics)
         if len(of_data) == 2:
             return of_data[a.pk], of_data[b.pk]
     return None

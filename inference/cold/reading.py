@@ -1,6 +1,5 @@
 """What cold rows asked, put back into them: each file is read once, proven by its hash, and decoded where needed."""
 
-import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
@@ -50,11 +49,10 @@ def recall_readable(predictions: Sequence[Prediction], fields: Sequence[str]) ->
 def content(file: ColdFile) -> bytes:
     """The bytes that were written, and no others. Raises Damaged."""
     try:
-        with storage.open_read(file.key) as stored:
-            data = stored.read()
+        data = storage.read_intact(file.key, file.sha256)
     except OSError as error:
         raise Damaged(file) from error
-    if hashlib.sha256(data).hexdigest() != file.sha256:
+    if data is None:
         raise Damaged(file)
     return data
 

@@ -7,6 +7,6 @@ uploaded file itself, where that is an ONNX graph that may be opened here · `st
 from inference.compiled.container import BadForm
 from inference.compiled.errors import Declined
 from inference.compiled.form import UPLOAD, CompiledForm
-from inference.compiled.stored import COMPILED, form_of, open_form_of
+from inference.compiled.stored import COMPILED, ENGINES, form_of, open_form_of
 
-__all__ = ["COMPILED", "UPLOAD", "BadForm", "CompiledForm", "Declined", "form_of", "open_form_of"]
+__all__ = ["COMPILED", "ENGINES", "UPLOAD", "BadForm", "CompiledForm", "Declined", "form_of", "open_form_of"]

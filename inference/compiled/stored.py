@@ -22,6 +22,8 @@ from registry.schema import Label
 logger = structlog.get_logger(__name__)
 
 COMPILED = "compiled"
+#: Engines of versions that a web process answers for by itself.
+ENGINES = (COMPILED, UPLOAD)
 KEPT = 32
 MOST_BYTES = 256 << 20  # of the files of open forms; an open one takes about twice its file
 TRY_AGAIN_SECONDS = 60.0
@@ -43,7 +45,7 @@ def open_form_of(version: ModelVersion) -> CompiledForm | None:
 
 
 def _key_of(version: ModelVersion) -> Key | None:
-    stored = stored_form(version) if version.engine in (COMPILED, UPLOAD) else None
+    stored = stored_form(version) if version.engine in ENGINES else None
     if stored is None:
         return None
     positive = (version.schema.get("target") or {}).get("positive")

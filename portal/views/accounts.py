@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
 from portal.forms.accounts import InviteForm, KeyForm, RolesForm
-from portal.views.acts import attempt, problems
+from portal.views.acts import attempt, press
 from portal.views.gates import person, whole_number
 from registry import permissions
 from registry.actions import keys, people
@@ -76,12 +76,8 @@ def _shown_once(request: HttpRequest, key: ApiKey, secret: str) -> HttpResponse:
 @require_POST
 def key_revoke(request: HttpRequest, pk: int) -> HttpResponse:
     key = get_object_or_404(_keys_of(person(request)), pk=pk)
-    form = RolesForm({})
-    form.is_valid()
-    attempt(request, form, Action.KEY_REVOKED, key, keys.revoke_key, key)
-    if form.errors:
-        messages.error(request, problems(form))
-    else:
+    done, _nothing = press(request, Action.KEY_REVOKED, key, keys.revoke_key, key)
+    if done:
         messages.success(request, _("%(key)s opens nothing from now on.") % {"key": key})
     return redirect("key-list")
 
@@ -90,11 +86,8 @@ def key_revoke(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def key_rotate(request: HttpRequest, pk: int) -> HttpResponse:
     key = get_object_or_404(_keys_of(person(request)), pk=pk)
-    form = RolesForm({})
-    form.is_valid()
-    made = attempt(
+    _done, made = press(
         request,
-        form,
         Action.KEY_ROTATED,
         key,
         keys.rotate_key,
@@ -104,7 +97,6 @@ def key_rotate(request: HttpRequest, pk: int) -> HttpResponse:
     )
     if made:
         return _shown_once(request, *made)
-    messages.error(request, problems(form))
     return redirect("key-list")
 
 
@@ -192,11 +184,8 @@ def person_link(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _link_once(request: HttpRequest, user: User) -> HttpResponse:
-    form = RolesForm({})
-    form.is_valid()
-    path = attempt(request, form, Action.USER_LINK_ISSUED, user, people.one_time_link, user)
+    _done, path = press(request, Action.USER_LINK_ISSUED, user, people.one_time_link, user)
     if path is None:
-        messages.error(request, problems(form))
         return redirect("person", user.pk)
     context = {"someone": user, "link": request.build_absolute_uri(path)}
     return render(request, "portal/person_link.html", context, status=201)
@@ -206,12 +195,8 @@ def _link_once(request: HttpRequest, user: User) -> HttpResponse:
 def person_active(request: HttpRequest, pk: int) -> HttpResponse:
     user = get_object_or_404(User, pk=pk)
     active = request.POST.get("active") == "yes"
-    form = RolesForm({})
-    form.is_valid()
     action = Action.USER_ACTIVATED if active else Action.USER_DEACTIVATED
-    attempt(request, form, action, user, people.set_active, user, active)
-    if form.errors:
-        messages.error(request, problems(form))
+    press(request, action, user, people.set_active, user, active)
     return redirect("person", user.pk)
 
 
@@ -219,11 +204,9 @@ def person_active(request: HttpRequest, pk: int) -> HttpResponse:
 def person_second_factor(request: HttpRequest, pk: int) -> HttpResponse:
     """Take away what somebody lost; the next sign-in asks for their password alone."""
     user = get_object_or_404(User, pk=pk)
-    form = RolesForm({})
-    form.is_valid()
-    attempt(request, form, Action.USER_SECOND_FACTOR_REMOVED, user, people.remove_second_factor, user)
-    if form.errors:
-        messages.error(request, problems(form))
-    else:
+    done, _nothing = press(
+        request, Action.USER_SECOND_FACTOR_REMOVED, user, people.remove_second_factor, user
+    )
+    if done:
         messages.success(request, _("%(user)s signs in with the password alone now.") % {"user": user})
     return redirect("person", user.pk)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from django import forms
+from django.contrib import messages
 from django.db import models
 from django.http import HttpRequest
 
@@ -39,6 +40,26 @@ def attempt(
     except Refused as error:
         show(error, form)
         return None
+
+
+def press(
+    request: HttpRequest,
+    action: Action,
+    target: models.Model | None,
+    verb: Callable[..., Result],
+    /,
+    *args: Any,
+    **kwargs: Any,
+) -> tuple[bool, Result | None]:
+    """`attempt` for a button, which has no form to show: a refusal becomes a message of the next page.
+
+    Whether it was done, and what the verb returned.
+    """
+    form = forms.Form({})
+    made = attempt(request, form, action, target, verb, *args, **kwargs)
+    if form.errors:
+        messages.error(request, problems(form))
+    return not form.errors, made
 
 
 @contextmanager

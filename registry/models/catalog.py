@@ -12,6 +12,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 
+from registry import measures
 from registry.models.accounts import Role
 from registry.policy import Policy
 from registry.schema import Schema
@@ -302,8 +303,7 @@ class ModelVersion(models.Model):
     @property
     def figures(self) -> dict[str, Any]:
         """Measured where the checks could measure, else as declared."""
-        measured = {k: v for k, v in self.measured_metrics.items() if isinstance(v, int | float)}
-        return {**self.declared_metrics, **measured}
+        return {**self.declared_metrics, **measures.numbers(self.measured_metrics)}
 
     @property
     def is_draft(self) -> bool:
