@@ -163,15 +163,8 @@ def textbook(python: Path, artifact: Path) -> Iterator[tuple[str, int]]:
 
 @contextmanager
 def bare(form: Path) -> Iterator[tuple[str, int]]:
-    command = [
-        sys.executable,
-        "-m",
-        "granian",
-        "--interface",
-        "asginl",
-        "benchmarks.rivals.bare:app",
-        "--no-ws",
-    ]
+    command = [sys.executable, "-m", "uvicorn", "benchmarks.rivals.bare:app"]
+    command += ["--log-level", "warning", "--no-access-log", "--lifespan", "off"]
     with _server(command, ROOT, {"FORM": str(form), "POSITIVE": "1"}) as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""What is released is open before somebody asks: each web process opens the forms itself, beside its requests.
+"""What is released is open before somebody asks, and what is remembered is renewed, by a thread beside the requests.
 
 Whoever releases tells nobody; every process on every machine looks at the change mark, as it does for each answer, and
 opens what answers now and was not open yet. So the first answer after a release is as quick as the second, unless it
@@ -14,11 +14,13 @@ from django.db import close_old_connections, connection
 from inference import compiled
 from inference.compiled import stored
 from registry import changes
+from registry.changes import Known
 from registry.models import ModelVersion, Release
 
 logger = structlog.get_logger(__name__)
 
 EVERY = 0.25  # seconds between two looks at the mark
+BUSY = changes.SHARED * changes.RENEWED
 AFTER_TROUBLE = 5.0
 
 
@@ -35,10 +37,10 @@ def _watch() -> None:
 
 
 def look(seen: str | None) -> tuple[str | None, float]:
-    """Open what is new since that mark. The mark that is known now, and when to look again."""
+    """Renew what is known, and open what is new since that mark. The mark now, and when to look again."""
     try:
-        mark = changes.known().mark
-        if mark != seen:
+        known = changes.renewed()
+        if known.mark != seen:
             warm()
     except Exception:  # whatever it is (the database, a file), requests meet it too and tell it better
         logger.warning("warming_failed", exc_info=True)
@@ -46,7 +48,12 @@ def look(seen: str | None) -> tuple[str | None, float]:
     finally:
         if connection.vendor != "sqlite":  # there an open file costs nobody anything
             close_old_connections()
-    return mark, EVERY
+    return known.mark, _pause(known)
+
+
+def _pause(known: Known) -> float:
+    """A mark that is a trip over the network away is read before it is too old, while anybody needs it."""
+    return BUSY if known.is_wanted and connection.vendor != "sqlite" else EVERY
 
 
 def warm() -> int:

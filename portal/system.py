@@ -39,7 +39,7 @@ CLOCKS_APART = timedelta(seconds=5)
 COLD_LATE = timedelta(hours=3)
 DISK_WARN, DISK_BAD = 5 << 30, 1 << 30
 PACKAGES = (
-    "Django", "celery", "granian", "redis", "psycopg", "pyarrow", "numpy", "pandas", "scipy", "scikit-learn", "joblib",
+    "Django", "celery", "uvicorn", "redis", "psycopg", "pyarrow", "numpy", "pandas", "scipy", "scikit-learn", "joblib",
     "skops", "onnx", "onnxruntime",
 )  # fmt: skip
 

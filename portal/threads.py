@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, TypeVar
 
 from portal.gateway import WSGI, Environ, Header, Response
@@ -105,9 +105,12 @@ class _Bridge:
         self._loop = loop
         self._is_over = is_over
 
+    def begin(self, coroutine: Coroutine[Any, Any, Result]) -> Future[Result]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
     def wait_for(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
         """ClientGone when the loop ends first, or the client lets it wait for too long: threads are few."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        future = self.begin(coroutine)
         until = time.monotonic() + SILENCE
         while True:
             try:
@@ -132,19 +135,32 @@ class _Exchange:
     def answer(self, application: WSGI, scope: Scope) -> Response | None:
         """The whole answer; None where it was long and has been sent."""
         body = io.BufferedReader(_Body(self._bridge, self._receive), PART)
-        parts = application(environ_of(scope, body), self._begin)
+        try:
+            return self._passed_on(application(environ_of(scope, body), self._begin))
+        except ClientGone:
+            return None
+
+    def _passed_on(self, parts: Iterable[bytes]) -> Response | None:
         try:
             if not getattr(parts, "streaming", False):
                 content = b"".join(parts)
                 return Response(*self._head(), content)
-            for message in self._messages(parts):
-                self._bridge.wait_for(_sent(self._send, message))
-            return None
-        except ClientGone:
+            self._send_parts(parts)
             return None
         finally:
             if hasattr(parts, "close"):
                 parts.close()
+
+    def _send_parts(self, parts: Iterable[bytes]) -> None:
+        """ClientGone as soon as there is nobody to read the rest: making it may take long."""
+        has_left = self._bridge.begin(_left(self._receive))
+        try:
+            for message in self._messages(parts):
+                if has_left.done():
+                    raise ClientGone("the client left before its answer was whole")
+                self._bridge.wait_for(_sent(self._send, message))
+        finally:
+            has_left.cancel()
 
     def _begin(self, status: str, headers: list[Header], exc_info: Any = None) -> None:
         self._begun = status, headers
@@ -186,6 +202,12 @@ class _Body(io.RawIOBase):
 
 async def _received(receive: Receive) -> Message:
     return await receive()
+
+
+async def _left(receive: Receive) -> None:
+    """Ends when the client does; what it still sends is not wanted."""
+    while (await receive())["type"] != "http.disconnect":
+        pass
 
 
 async def _sent(send: Send, message: Message) -> None:

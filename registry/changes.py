@@ -20,7 +20,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from registry.models import ChangeMark
 
 LONGEST = 1.5  # seconds
-RENEWED = 2 / 3  # of it, after which somebody asks again while everybody else still remembers
+RENEWED = 1 / 2  # of it, after which what was asked meanwhile is asked again, while everybody still remembers
 SHARED = 0.1  # seconds for which one reading serves all threads, where a reading is a trip over the network
 SHARED_BY_LOOP = 0.005  # seconds for which one reading of a file serves the event loop
 TIDIED = 60.0  # seconds between two looks for what nobody asks any more
@@ -29,14 +29,15 @@ Value = TypeVar("Value")
 
 
 class Fact:
-    """What was found out, and when."""
+    """What was found out, how and when, and whether anybody wanted to know since."""
 
-    __slots__ = ("asked_at", "is_being_renewed", "value")
+    __slots__ = ("asked_at", "find", "is_wanted", "value")
 
-    def __init__(self, value: Any) -> None:
-        self.value = value
+    def __init__(self, find: Callable[[], Any]) -> None:
         self.asked_at = time.monotonic()
-        self.is_being_renewed = False
+        self.value = find()
+        self.find = find
+        self.is_wanted = False
 
     @property
     def age(self) -> float:
@@ -54,12 +55,27 @@ class Known:
     def recall(self, name: Hashable, find: Callable[[], Value]) -> Value:
         """What `find` says, asked once in a while. What raises is asked again."""
         fact = self._facts.get(name)
-        if fact is None or fact.age > LONGEST * RENEWED:
-            fact = Fact(find())
+        if fact is None or fact.age > LONGEST:
+            fact = Fact(find)
             if self.mark is not None:
                 self._facts[name] = fact
+        fact.is_wanted = True
         value: Value = fact.value
         return value
+
+    @property
+    def is_wanted(self) -> bool:
+        """Whether anything was asked lately."""
+        return any(fact.is_wanted for fact in list(self._facts.values()))
+
+    def renew(self) -> None:
+        """Ask again what was wanted since it was asked, and will soon be too old. What raises is forgotten."""
+        for name, fact in list(self._facts.items()):
+            if fact.is_wanted and fact.age > LONGEST * RENEWED:
+                try:
+                    self._facts[name] = Fact(fact.find)
+                except Exception:  # whoever asks next is told
+                    self._facts.pop(name, None)
 
     def tidied(self, now: float) -> "Known":
         """The same without what was not asked for long."""
@@ -72,15 +88,13 @@ class MustWait(LookupError):
 
 
 class Remembered(Known):
-    """The same facts for a thread that must never wait; one question in a while is sent on, to renew them."""
+    """The same facts for a thread that must never wait."""
 
     def recall(self, name: Hashable, find: Callable[[], Value]) -> Value:
         fact = self._facts.get(name)
-        if fact is None or (age := fact.age) > LONGEST:
+        if fact is None or fact.age > LONGEST:
             raise MustWait
-        if age > LONGEST * RENEWED and not fact.is_being_renewed:
-            fact.is_being_renewed = True
-            raise MustWait
+        fact.is_wanted = True
         value: Value = fact.value
         return value
 
@@ -88,13 +102,17 @@ class Remembered(Known):
 _known = Known(None)
 _read_at = float("-inf")
 _read: str | None = None
+_changes_here = 0
 
 
-def known() -> Known:
-    """What this process knows now. Inside a transaction nothing: it may see what others do not, or not yet."""
+def known(within: float | None = None) -> Known:
+    """What this process knows now. Inside a transaction nothing: it may see what others do not, or not yet.
+
+    `within`: seconds that a reading of the mark may be old, where it is shared; without, SHARED.
+    """
     global _known  # noqa: PLW0603 - one memory a process, replaced as a whole
     database = connections[DEFAULT_DB_ALIAS]
-    mark = None if database.in_atomic_block else _mark(database)
+    mark = None if database.in_atomic_block else _mark(database, SHARED if within is None else within)
     if mark is None:
         return Known(None)
     now = time.monotonic()
@@ -117,16 +135,24 @@ def remembered() -> Known:
     return Remembered(mark, current.since, current._facts)
 
 
+def renewed() -> Known:
+    """The same for a thread beside the requests: it asks ahead of time, so that who must never wait need not."""
+    current = known(SHARED * RENEWED)
+    current.renew()
+    return current
+
+
 def read_again(**_signal: Any) -> None:
     """A change was committed in this process: the next question sees it, however lately the mark was read."""
-    global _read_at  # noqa: PLW0603
+    global _read_at, _changes_here  # noqa: PLW0603
+    _changes_here += 1
     _read_at = float("-inf")
 
 
 _QUESTION = f"SELECT mark FROM {ChangeMark._meta.db_table} WHERE id = 1"  # noqa: S608 - our own name
 
 
-def _mark(database: Any) -> str | None:
+def _mark(database: Any, within: float) -> str | None:
     global _read, _read_at  # noqa: PLW0603
     if database.vendor == "sqlite":
         # Past the framework's cursors, which take ten times as long as the question.
@@ -134,12 +160,13 @@ def _mark(database: Any) -> str | None:
             database.ensure_connection()
         with database.wrap_database_errors:
             return _word(database.connection.execute(_QUESTION).fetchone())
-    now = time.monotonic()
-    if now - _read_at > SHARED:
+    now, changes_here = time.monotonic(), _changes_here
+    if now - _read_at > within:
         with database.cursor() as cursor:
             cursor.execute(_QUESTION)
             _read = _word(cursor.fetchone())
-        _read_at = now
+        if changes_here == _changes_here:  # else it may have been read before the last of them
+            _read_at = now
     return _read
 
 

@@ -1,6 +1,6 @@
 """The limit: the same compiled form behind a bare ASGI handler. No key, no check of the rows, no record.
 
-FORM=form-file POSITIVE=1 granian --interface asginl benchmarks.rivals.bare:app
+FORM=form-file POSITIVE=1 uvicorn benchmarks.rivals.bare:app
 """
 
 import json

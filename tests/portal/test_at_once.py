@@ -115,16 +115,24 @@ def test_a_mark_from_the_network_is_remembered_for_a_moment(monkeypatch: pytest.
     assert at_once(body=plain(row())) is None
 
 
-def test_one_question_in_a_while_renews_what_is_remembered_and_nobody_waits_for_it(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_what_is_wanted_is_renewed_beside_the_requests(monkeypatch: pytest.MonkeyPatch) -> None:
     in_a_thread(body=plain(row()))
     monkeypatch.setattr(changes, "RENEWED", -1.0)
+    asked_at = {name: fact.asked_at for name, fact in changes._known._facts.items()}
+    assert at_once(body=plain(row())) is not None
 
-    found = [at_once(body=plain(row())) is None for _again in range(5)]
+    changes.renewed()
 
-    assert found == [True, True, True, False, False], "one for each fact: who calls, may they, what answers"
+    assert all(fact.asked_at > asked_at[name] for name, fact in changes._known._facts.items())
+    assert not changes._known.is_wanted
+    assert at_once(body=plain(row())) is not None
+    assert changes._known.is_wanted
+
+
+def test_what_is_too_old_is_asked_by_a_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    in_a_thread(body=plain(row()))
     monkeypatch.setattr(changes, "LONGEST", -1.0)
+
     assert at_once(body=plain(row())) is None
 
 

@@ -188,7 +188,7 @@ class TestAuditVerify:
 @pytest.mark.parametrize(
     ("unit", "words"),
     [
-        ("web", ["granian", "portal.asgi:application", "--port", "9000"]),
+        ("web", ["uvicorn", "portal.asgi:application", "--port", "9000"]),
         ("worker", ["celery", "-A", "portal", "worker"]),
         ("beat", ["celery", "-A", "portal", "beat"]),
         ("modeld", ["inference.modeld", "--socket", "--store"]),

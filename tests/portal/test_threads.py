@@ -34,8 +34,11 @@ GONE: Message = {"type": "http.disconnect"}
 class Client:
     """One request in parts, and what came back; `leaves_after` so many messages of the answer."""
 
-    def __init__(self, *parts: bytes, is_whole: bool = True, leaves_after: int | None = None) -> None:
+    def __init__(
+        self, *parts: bytes, is_whole: bool = True, stays: bool = True, leaves_after: int | None = None
+    ) -> None:
         last = len(parts) - 1
+        self.stays = stays and is_whole
         self.messages = [
             {"type": "http.request", "body": part, "more_body": place < last or not is_whole}
             for place, part in enumerate(parts or (b"",))
@@ -44,6 +47,8 @@ class Client:
         self.leaves_after = leaves_after
 
     async def receive(self) -> Message:
+        if not self.messages and self.stays:
+            await asyncio.Event().wait()
         return self.messages.pop(0) if self.messages else GONE
 
     async def send(self, message: Message) -> None:
@@ -145,6 +150,29 @@ def test_a_long_answer_ends_when_its_reader_leaves() -> None:
     exchange(answering(lambda _environ: stream), Client(leaves_after=3))
 
     assert len(made) < 10
+    assert stream.is_closed.is_set()
+
+
+def test_a_long_answer_ends_when_its_reader_is_only_known_to_have_left() -> None:
+    """Some servers take what is sent to nobody without a word."""
+    has_left = threading.Event()
+
+    async def receive() -> Message:
+        await asyncio.sleep(0)
+        has_left.set()
+        return GONE
+
+    def made() -> Iterator[bytes]:
+        yield b"x" * PART
+        assert has_left.wait(30)
+        yield from (b"x" * PART for _part in range(1000))
+
+    client, stream = Client(), Stream(made())
+    client.receive = receive  # type: ignore[method-assign]
+
+    exchange(answering(lambda _environ: stream), client)
+
+    assert len(client.seen) < 10
     assert stream.is_closed.is_set()
 
 

@@ -131,3 +131,53 @@ def test_every_table_is_watched() -> None:
     assert found == {
         f"{table}_marks_{act}" for table in triggers.MARKED for act in ("insert", "update", "delete")
     }
+
+
+def test_what_raises_when_it_is_renewed_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = iter([True])
+    changes.known().recall("test", lambda: next(found))
+    changes.known().recall("steady", lambda: True)
+    monkeypatch.setattr(changes, "RENEWED", -1.0)
+
+    current = changes.renewed()
+
+    assert set(current._facts) == {"steady"}
+    assert changes.known().recall("test", lambda: "asked again") == "asked again"
+
+
+def test_what_nobody_wants_is_not_renewed(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[None] = []
+    changes.known().recall("test", lambda: asked.append(None))
+    monkeypatch.setattr(changes, "RENEWED", -1.0)
+
+    for _time in range(3):
+        changes.renewed()
+
+    assert len(asked) == 2
+
+
+def test_a_mark_that_was_read_while_it_changed_here_is_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Database:
+        vendor = "another"
+        marks = iter(["before", "after"])
+
+        def cursor(self) -> Any:
+            return self
+
+        def __enter__(self) -> Any:
+            return self
+
+        def __exit__(self, *_error: object) -> None: ...
+        def execute(self, _question: str) -> None:
+            self.found = next(self.marks)
+
+        def fetchone(self) -> tuple[str]:
+            if self.found == "before":
+                changes.read_again()
+            return (self.found,)
+
+    monkeypatch.setattr(changes, "_read_at", float("-inf"))
+    monkeypatch.setattr(changes, "_read", None)
+    database = Database()
+
+    assert [changes._mark(database, 3600.0) for _time in range(3)] == ["before", "after", "after"]

@@ -1,0 +1,161 @@
+"""uvicorn's connections, and on them the answers that take no waiting.
+
+    python -m uvicorn portal.asgi:application --http portal.server:Connection
+
+Threads that compute in short turns take Python's lock from each other in the middle of every turn, and so does a
+server that reads and writes in threads of its own. So one thread does all of it for a plain prediction, from the
+bytes that came to the bytes that leave (`ShortPath.at_once`). Whatever has to wait (for the database, a model's
+runner, a slow client) is a task of the event loop, as ever, and answered by the threads behind it.
+"""
+
+import asyncio
+import io
+import sys
+from typing import Any, cast
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from portal.gateway import Response
+from portal.threads import SILENCE, Scope, environ_of
+from portal.wsgi import application as short_path
+
+logger = structlog.get_logger(__name__)
+
+IDLE = 75.0  # seconds that a kept connection may rest
+LONGEST_BODY = 256 << 10  # bytes; reading a longer one takes the loop from others for too long
+LONGEST_HEAD = 64 << 10  # bytes of request line and headers; and of what frames a body, beside its own bytes
+FRAMING = 9  # bytes at most around one byte of a body that is sent byte by byte
+TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class Connection(HttpToolsProtocol):
+    """One client's connection, its requests one after the other."""
+
+    def __init__(self, *given: Any, **named: Any) -> None:
+        super().__init__(*given, **named)
+        self._body: bytearray | None = None  # of a request that may be answered here
+        self._is_last = False
+        self._is_within = True  # a message has begun, or should have
+        self._heard_at = self.loop.time()
+        self._framing = 0  # bytes of this message, less those that its body accounts for
+        self._unsent = sys.maxsize  # bytes, when somebody last looked
+        self._next_look: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._next_look = self.loop.call_later(SILENCE, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._next_look is not None:
+            self._next_look.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        """Let go of clients that do not say what they want, do not go, or do not take what they were given."""
+        silent = self.loop.time() - self._heard_at
+        if self.transport.is_closing():
+            self._abort_if_stuck()
+        elif not self._is_busy() and silent > (SILENCE if self._is_within else IDLE):
+            self.transport.close()
+        self._next_look = self.loop.call_later(SILENCE, self._look)
+
+    def _abort_if_stuck(self) -> None:
+        unsent = self.transport.get_write_buffer_size()
+        if unsent >= self._unsent:
+            self.transport.abort()
+        self._unsent = unsent
+
+    def _is_busy(self) -> bool:
+        """A task answers a request of this connection."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    # --- what the parser tells ---
+
+    def data_received(self, data: bytes) -> None:
+        self._heard_at = self.loop.time()
+        self._framing += len(data)
+        super().data_received(data)
+        if self._framing > LONGEST_HEAD and not self.transport.is_closing():
+            self.transport.write(TOO_LONG)
+            self.transport.close()
+
+    def on_message_begin(self) -> None:
+        self._is_within = True
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        if self._may_be_short():
+            self._body = bytearray()
+        else:
+            super().on_headers_complete()
+        self._framing = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._framing -= len(body) * FRAMING
+        if self._body is None:
+            super().on_body(body)
+        else:
+            self._body += body
+
+    def on_message_complete(self) -> None:
+        self._is_within = False
+        self._framing = 0
+        if self._body is None:
+            super().on_message_complete()
+            return
+        body, self._body = bytes(self._body), None
+        response = self._at_once(body)
+        if response is not None:
+            self._send(response)
+            return
+        super().on_headers_complete()
+        super().on_body(body)
+        super().on_message_complete()
+
+    # --- the short path ---
+
+    def _may_be_short(self) -> bool:
+        """A prediction whose body is announced as a short one, and nobody's answer is before it in the line."""
+        return (
+            self.url.endswith(b"/predict/")
+            and self.parser.get_method() == b"POST"
+            and self.parser.get_http_version() == "1.1"
+            and not (self._is_busy() or self.pipeline or self.flow.write_paused)
+            and not (self.expect_100_continue or self.parser.should_upgrade())
+            and self._is_announced_as_short()
+        )
+
+    def _is_announced_as_short(self) -> bool:
+        length = next((value for name, value in self.headers if name == b"content-length"), b"")
+        return length.isdigit() and len(length) < 9 and int(length) <= LONGEST_BODY
+
+    def _at_once(self, body: bytes) -> Response | None:
+        try:
+            self.scope["method"] = "POST"
+            self.scope["path"] = self.url.decode("ascii")
+            self.scope["query_string"] = b""
+            return short_path.at_once(environ_of(cast(Scope, self.scope), io.BytesIO(body)))
+        except Exception:  # whatever it is, the threads meet it too and tell it better
+            logger.warning("short_path_failed", exc_info=True)
+            return None
+
+    def _send(self, response: Response) -> None:
+        is_last = self._is_last or not self.parser.should_keep_alive()
+        head = [STATUS_LINE[int(response.status[:3])]]
+        for name, value in self.server_state.default_headers:
+            head += (name, b": ", value, b"\r\n")
+        for name_, value_ in response.headers:
+            head += (name_.lower().encode("latin-1"), b": ", value_.encode("latin-1"), b"\r\n")
+        head.append(b"connection: close\r\n\r\n" if is_last else b"\r\n")
+        self.transport.write(b"".join([*head, response.body]))
+        self.server_state.total_requests += 1
+        if is_last:
+            self.transport.close()
+
+    def shutdown(self) -> None:
+        """The server ends: a request that is half here is still answered."""
+        if self._body is None:
+            super().shutdown()
+        else:
+            self._is_last = True
