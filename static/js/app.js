@@ -45,6 +45,16 @@
         if (event.key === "Escape" && event.target.closest?.(".side-panel")) emptyPanel(".side-panel");
     });
 
+    /* A dialog opens at its top: where the field that wants the focus lies further down, the heading gets it. */
+    const openDialog = (dialog) => {
+        dialog.showModal();
+        const heading = dialog.querySelector("h2");
+        if (!dialog.scrollTop || !heading) return;
+        heading.tabIndex = -1;
+        heading.focus({ preventScroll: true });
+        dialog.scrollTop = 0;
+    };
+
     const themes = ["auto", "light", "dark"];
     let opener = null;
 
@@ -59,7 +69,8 @@
         if ((hit = on("[data-dialog]"))) {
             event.preventDefault();
             opener = hit;
-            document.getElementById(hit.dataset.dialog)?.showModal();
+            const dialog = document.getElementById(hit.dataset.dialog);
+            if (dialog) openDialog(dialog);
         }
         if ((hit = on("dialog [data-close]"))) {
             event.preventDefault();
@@ -129,7 +140,8 @@
 
     /* Errors first: the focus goes to the summary. A dialog with errors opens itself. */
     const start = () => {
-        document.querySelector("dialog[data-open]")?.showModal();
+        const dialog = document.querySelector("dialog[data-open]");
+        if (dialog) openDialog(dialog);
         document.querySelector(".error-summary")?.focus();
         showWhatIsChosen();
         document.querySelectorAll("button[data-needs-script]").forEach((button) => { button.hidden = false; });

@@ -239,8 +239,15 @@ def drift_verdict(omkar: Person) -> None:
 def roll_back(omkar: Person) -> float:
     """Press the button, give the reason, confirm; the moment of confirming."""
     omkar.go("/models/employment/releases/")
-    omkar.page.get_by_role("button", name="Roll back to v1…").first.click()
+    button = omkar.page.get_by_role("button", name="Roll back to v1…").first
     dialog = omkar.page.locator("dialog[open]")
+    omkar.page.set_viewport_size({"width": 360, "height": 640})
+    button.click()
+    expect(dialog.get_by_role("heading", name="Roll Employment back to v1")).to_be_focused()
+    assert dialog.evaluate("dialog => dialog.scrollTop") == 0
+    omkar.page.keyboard.press("Escape")
+    omkar.page.set_viewport_size({"width": 1280, "height": 860})
+    button.click()
     dialog.locator("textarea[name$=reason]").fill("Answers looked wrong for students")
     omkar.page.screenshot(path=omkar.pictures / "roll-back-light.png")
     dialog.get_by_role("button", name="Roll back to v1").click()
@@ -264,6 +271,10 @@ def read_the_record(anil: Person) -> None:
     ):
         anil.sees(act)
     anil.picture("audit")
+    anil.page.set_viewport_size({"width": 360, "height": 780})
+    table = anil.page.get_by_role("region", name="Events")
+    assert table.evaluate("wrap => wrap.scrollWidth <= wrap.clientWidth"), "the list is cut off on a phone"
+    anil.page.set_viewport_size({"width": 1280, "height": 860})
     anil.go("/audit/")
     anil.press("Verify chain")
     anil.sees(re.compile("chain verified from #1 up to", re.I))
