@@ -11,13 +11,14 @@ from django.utils.translation import gettext as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST
 
+from portal.first_calls import first_call
 from portal.forms.accounts import InviteForm, KeyForm, RolesForm
 from portal.views.acts import attempt, press
 from portal.views.gates import person, whole_number
 from registry import permissions
 from registry.actions import keys, people
 from registry.audit import Action
-from registry.models import ApiKey, RegisteredModel, Role, User
+from registry.models import ApiKey, Role, User
 
 
 def key_list(request: HttpRequest) -> HttpResponse:
@@ -62,13 +63,10 @@ def key_create(request: HttpRequest) -> HttpResponse:
 
 
 def _shown_once(request: HttpRequest, key: ApiKey, secret: str) -> HttpResponse:
-    models = RegisteredModel.objects.visible_to(key.user)
-    model = (models if key.all_models else key.only_models.all()).first()
     context = {
         "key": key,
         "secret": secret,
-        "model": model,
-        "host": request.build_absolute_uri("/").rstrip("/"),
+        "first_call": first_call(key, request.build_absolute_uri("/").rstrip("/")),
     }
     return render(request, "portal/key_secret.html", context, status=201)
 

@@ -1,8 +1,10 @@
 """Keys that are shown once, people who come by invitation."""
 
 import re
+from html import unescape
 
 import pytest
+from django.test import Client
 from django.urls import reverse
 
 from portal.views import home
@@ -21,6 +23,62 @@ def test_a_key_is_shown_once(business, client):
     assert ApiKey.objects.with_secret(secret).get().name == "nightly"
     assert "no-store" in response["Cache-Control"]
     assert secret not in client.get(reverse("key-list")).content.decode()
+
+
+def first_call(client, owner, *actions):
+    """The line that the page of a new key shows, the address it calls, and the key's secret."""
+    form = {"name": "n", "owner": owner.pk, "actions": actions, "days": 30}
+    html = unescape(client.post(reverse("key-create"), form).content.decode())
+    text = re.search(r'id="first-call">export MODELGATE_KEY=mg_\S+\n(.+?)</pre>', html, re.DOTALL)
+    secret = re.search(r'id="secret">(mg_[^<]+)<', html).group(1)
+    address = re.search(r"http://testserver(/[^\s']+)", text.group(1)) if text else None
+    return html, text and text.group(1), address and address.group(1), secret
+
+
+@pytest.mark.parametrize("action", ["read", "batch", "monitor"])
+def test_the_first_call_that_is_shown_with_a_key_is_one_that_it_may_make(action, business, client):
+    factories.create_release()
+    client.force_login(business)
+
+    _html, _text, address, secret = first_call(client, business, action)
+
+    assert Client().get(address, headers={"Authorization": f"Bearer {secret}"}).status_code == 200
+
+
+def test_the_first_call_of_a_key_that_only_predicts_asks_a_model_that_answers_with_its_example(
+    business, client
+):
+    factories.create_model(slug="a-first", name="A first one that does not serve")
+    version = factories.create_version()
+    version.schema = {**version.schema, "examples": [{"name": "typical", "inputs": {"age": 30}}]}
+    version.save(update_fields=["schema"])
+    factories.create_release(version=version)
+    client.force_login(business)
+
+    html, text, address, _secret = first_call(client, business, "predict")
+
+    assert address == f"/api/v1/models/{version.model.slug}/predict/"
+    assert '{"inputs": {"age": 30}}' in text
+    assert "until one does" not in html
+
+
+def test_the_first_call_of_a_key_says_when_its_only_model_does_not_answer_yet(business, client):
+    version = factories.create_version()
+    client.force_login(business)
+
+    html, _text, address, _secret = first_call(client, business, "predict")
+
+    assert address == f"/api/v1/models/{version.model.slug}/predict/"
+    assert "until one does, the answer is 503" in html
+
+
+def test_a_key_that_may_neither_ask_nor_look_is_shown_without_a_call(operator, client):
+    factories.create_release()
+    client.force_login(operator)
+
+    _html, text, _address, _secret = first_call(client, operator, "rollback")
+
+    assert text is None
 
 
 def test_a_key_does_no_more_than_its_owner(business, client):

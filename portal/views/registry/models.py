@@ -13,6 +13,7 @@ from django.utils.translation import gettext as _
 from inference.models import ProblemReport
 from inference.reports import reports_for
 from portal import answers
+from portal.first_calls import example_of
 from portal.forms.registry import DatasetForm, DeleteForm, ModelChangeForm, ModelForm, UploadForm
 from portal.views.acts import attempt, on_the_record
 from portal.views.gates import get_model, person
@@ -211,9 +212,7 @@ def model_api(request: HttpRequest, slug: str) -> HttpResponse:
     model = get_model(request, slug)
     context = model_page(request, model, "api")
     current = context["serving"]
-    example: dict[str, object] = {}
-    if current:
-        example = next((e["inputs"] for e in current.version.schema.get("examples", [])), {})
+    example = example_of(current.version.schema) if current else {}
     address = request.build_absolute_uri(f"/api/v1/models/{model.slug}/predict/")
     # As Python writes it: its True and None are not those of JSON.
     context |= {
