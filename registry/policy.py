@@ -151,12 +151,9 @@ class Policy:
     def sentences(self) -> list[str]:
         """In words, for approvers and for the record."""
         said = [
-            ngettext("A request ends after %d day.", "A request ends after %d days.", self.days) % self.days
+            ngettext("A request ends after %d day.", "A request ends after %d days.", self.days) % self.days,
+            *self._approver_sentences,
         ]
-        if self.approver_groups:
-            said.append(_("Approvers of these teams decide: %s.") % ", ".join(self.approver_groups))
-        if self.extra_approval_for_pickle:
-            said.append(_("Pickle and joblib files need one approval more."))
         if self.owners_see_inputs:
             said.append(_("Owners see what others asked."))
         if self.input_days:
@@ -168,7 +165,25 @@ class Policy:
                 )
                 % self.input_days
             )
-        return [*said, *(f"{gate.words}." for gate in self.gates)]
+        return [*said, *self._gate_sentences]
+
+    @property
+    def deciding_sentences(self) -> list[str]:
+        """Of `deciding()`, in words."""
+        return [*self._approver_sentences, *self._gate_sentences]
+
+    @property
+    def _approver_sentences(self) -> list[str]:
+        said = []
+        if self.approver_groups:
+            said.append(_("Approvers of these teams decide: %s.") % ", ".join(self.approver_groups))
+        if self.extra_approval_for_pickle:
+            said.append(_("Pickle and joblib files need one approval more."))
+        return said
+
+    @property
+    def _gate_sentences(self) -> list[str]:
+        return [f"{gate.words}." for gate in self.gates]
 
 
 DEFAULT = Policy()

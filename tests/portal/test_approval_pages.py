@@ -117,6 +117,30 @@ def test_a_request_about_something_that_changed_turns_stale_when_it_is_opened(ap
 
     assert "It must be asked again." in html
     assert 'value="approve"' not in html
+    assert "Stale." not in html, "the badge says so already"
+    assert "Nothing: it would be the first" in html
+    assert "Now: r1 (v2)" in html
+
+
+def test_the_panel_says_in_words_what_the_decision_is_bound_to(approver, client):
+    gates = [{"metric": "accuracy", "at_least": 0.8}]
+    model = factories.create_model(name="Loan default", policy={"gates": gates, "request_days": 3})
+    factories.create_release(version=factories.create_version(model=model))
+    request = factories.create_request(version=factories.create_version(model=model))
+    client.force_login(approver)
+
+    page = client.get(portal_url(request))
+
+    said = {line.name: line.value for line in page.context["bound"]}
+    assert said == {
+        "Version": "Loan default v2",
+        "Its file": f"SHA-256 {request.version.sha256[:12]}…",
+        "Environment": "Production",
+        "Replaces": "r1 (v1)",
+        "As they were": "Inputs and answer, packages, measured figures",
+        "Rules": "Accuracy at least 0.8.",
+    }
+    assert not any(line.now for line in page.context["bound"])
 
 
 def test_the_list_shows_what_waits_for_me_first(approver, client):

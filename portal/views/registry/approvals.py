@@ -12,6 +12,7 @@ from inference import golden
 from portal.forms.registry import DecisionForm
 from portal.views.acts import Verb, attempt, problems
 from portal.views.gates import get_request, person
+from portal.views.registry.bound import bound_lines
 from portal.views.registry.comparing import compared
 from portal.views.registry.reviews import waiting_for_review
 from registry import permissions
@@ -96,6 +97,7 @@ def panel(one: ReleaseRequest, user: User) -> dict[str, Any]:
         "serving_release": current,
         **compared(serving, version, user),
         "gates": one.gates,
+        "bound": bound_lines(one),
         "rules": version.model.rules,
         "checks": version.checks.all(),
         "decisions": decisions,
