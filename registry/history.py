@@ -1,7 +1,7 @@
 """What answered at a time that has passed, approved by whom, and when it was barred: one question, one answer."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from registry.audit import Action
 from registry.models import (
@@ -67,6 +67,35 @@ def answered_at(model: RegisteredModel, time: datetime, environment: str = PRODU
         request=(release.restores or release).request,
         barred=[one for one in barred(release.version) if _meets(one, release.created_at, until)],
     )
+
+
+def intervals(model: RegisteredModel, environment: str = PRODUCTION) -> dict[int, list[Interval]]:
+    """For each version that answered here: every time that it did, oldest first, whatever brought it back."""
+    releases = Release.objects.of(model, environment).order_by("number")
+    found: dict[int, list[Interval]] = {}
+    before: int | None = None
+    for version, start in releases.values_list("version_id", "created_at"):
+        if version == before:
+            continue
+        if before is not None:
+            found[before][-1] = Interval(found[before][-1].start, start)
+        found.setdefault(version, []).append(Interval(start, None))
+        before = version
+    if before is not None and model.deleted_at:
+        found[before][-1] = Interval(found[before][-1].start, model.deleted_at)
+    return found
+
+
+def latest(times: list[Interval], most: timedelta, now: datetime) -> list[Interval]:
+    """The end of these times that adds up to `most` at most: the oldest one of it may be cut."""
+    left, found = most, []
+    for one in reversed(times):
+        if left <= timedelta(0):
+            break
+        end = one.end or now
+        found.append(Interval(max(one.start, end - left), one.end))
+        left -= end - one.start
+    return found[::-1]
 
 
 def barred(version: ModelVersion) -> list[Interval]:

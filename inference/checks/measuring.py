@@ -65,10 +65,13 @@ def judged_on(version: ModelVersion) -> Dataset | None:
 def on_the_same_rows(a: ModelVersion, b: ModelVersion) -> tuple[dict[str, Any], dict[str, Any]] | None:
     """The figures of two versions that were measured on the same rows already; None where there are no such.
 
-    A version that was judged on what it learned from always looks better than one judged on what it had not seen.
+    A version that was judged on what it learned from always looks better than one judged on what it had not seen;
+    and what an author declares was measured on rows that nobody here knows.
     """
-    if judged_on(a) == judged_on(b):
-        return a.figures, b.figures
+    dataset = judged_on(a)
+    one, other = measures.numbers(a.measured_metrics), measures.numbers(b.measured_metrics)
+    if one and other and dataset is not None and dataset == judged_on(b):
+        return one, other
     both = Measurement.objects.filter(version__in=(a, b), labelled__gt=0).order_by("-measured_at")
     found: dict[int, dict[int, dict[str, Any]]] = {}
     for each in both:

@@ -228,6 +228,24 @@ def when(value: datetime | None, style: str = "j M Y, H:i") -> SafeString | str:
     return "–" if value is None else _time(value, format_date(value, style))
 
 
+@register.simple_tag
+def period(start: datetime, end: datetime | None) -> SafeString | str:
+    """From when to when: two days, with the times where both are the same day."""
+    if end is None:
+        return format_html(_("since {}"), _time(start, format_date(start, "j M Y, H:i")))
+    zone = timezone.get_current_timezone()
+    first, last = start.astimezone(zone), end.astimezone(zone)
+    if first.date() != last.date():
+        styles = "j M Y", "j M Y"
+    elif first.replace(second=0, microsecond=0) != last.replace(second=0, microsecond=0):
+        styles = "j M Y, H:i", "H:i"
+    else:
+        styles = "j M Y, H:i:s", "H:i:s"
+    return format_html(
+        "{} – {}", _time(start, format_date(first, styles[0])), _time(end, format_date(last, styles[1]))
+    )
+
+
 # Numbers
 
 

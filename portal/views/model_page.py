@@ -70,7 +70,7 @@ TROUBLE_SHARE, TROUBLE_CALLS, TROUBLE_MINUTES = 0.05, 20, 15
 
 def trouble(release: Release) -> Service | None:
     """How the last minutes went, if badly: what the banner of a failing model says."""
-    recent = service_of(release, timezone.now() - timedelta(minutes=TROUBLE_MINUTES), None)
+    recent = service_of(release, timezone.now() - timedelta(minutes=TROUBLE_MINUTES))
     is_bad = recent.requests >= TROUBLE_CALLS and recent.failed / recent.requests >= TROUBLE_SHARE
     return recent if is_bad else None
 
@@ -84,16 +84,14 @@ def _trouble_if_known(release: Release) -> Service | None:
         return None
 
 
-def service_of(release: Release, start: datetime, end: datetime | None) -> Service:
-    """The calls that this release's version answered between two moments."""
+def service_of(release: Release, start: datetime) -> Service:
+    """The calls that this release's version answered in its environment from a moment on."""
     parts = ServicePart.objects.filter(
         model_id=release.model_id,
         environment=release.environment.slug,
         version_id=release.version_id,
         minute__gte=start,
     )
-    if end:
-        parts = parts.filter(minute__lt=end)
     total = Service()
     for part in parts.values("channel", "requests", "rows", "errors", "latencies").iterator():
         total.add(part)

@@ -210,6 +210,45 @@ def test_the_dialog_fetches_errors_and_p95_of_then_and_now(operator, client, mod
     assert "12.0 %" in figures_of(client, model)
 
 
+def served(*moments):
+    """A model whose v1 and v2 answered in turn, from each of these moments on."""
+    model = factories.create_model()
+    versions = [factories.create_version(model=model) for _ in range(2)]
+    return model, [
+        factories.create_release(version=versions[position % 2], created_at=at)
+        for position, at in enumerate(moments)
+    ]
+
+
+def test_the_figures_of_a_version_that_served_twice_are_those_of_both_times(operator, client, db):
+    started = timezone.now() - timedelta(days=3)
+    model, releases = served(*(started + timedelta(hours=hours) for hours in (0, 10, 20, 50)))
+    for release in releases:
+        part = calls(release, requests=10, failed=1, milliseconds=40)
+        # The hour of a past call is one row; the release came in its middle.
+        hour = release.created_at.replace(minute=0, second=0, microsecond=0)
+        ServicePart.objects.filter(pk=part.pk).update(minute=hour)
+    client.force_login(operator)
+
+    for number in (1, 3):
+        html = figures_of(client, model, number)
+        assert html.count('<td class="num">20</td>') == 2
+        assert html.count('<td class="num">10.0 %</td>') == 2
+    assert "in all the times that it served" in html
+    dialog = client.get(page_of(model)).content.decode().split("<dialog")[1]
+    assert len(re.findall(r"<time[^>]+>[^<]+</time> – <time", dialog)) == 2
+
+
+def test_a_day_of_serving_is_told_with_its_times(operator, client, db):
+    at = timezone.now().replace(hour=9, minute=5) - timedelta(days=2)
+    model, _releases = served(at, at + timedelta(hours=3))
+    client.force_login(operator)
+
+    html = client.get(page_of(model)).content.decode()
+
+    assert re.search(r"served\s+<time[^>]+>[^<]+, 09:05</time> – <time[^>]+>12:05</time>", html)
+
+
 def test_it_counts_who_sends_what_the_old_version_does_not_use(operator, client, db):
     model = factories.create_model()
     factories.create_release(version=factories.create_version(model=model))
@@ -380,3 +419,16 @@ def test_figures_of_different_rows_are_not_held_against_each_other(operator, cli
 
     assert "Each was measured on other rows" not in html
     assert re.search(r"▼ −0.05\d* worse", html)
+
+
+def test_declared_figures_are_not_held_against_each_other(operator, client, model):
+    model.versions.update(declared_metrics={"accuracy": 0.9})
+    model.versions.filter(number=1).update(declared_metrics={"accuracy": 0.95})
+    client.force_login(operator)
+
+    html = client.get(page_of(model)).content.decode()
+
+    assert "v1, v2: declared by the author, not measured on the same rows." in html
+    assert "0.95" in html
+    assert "▲" not in html
+    assert "Compare them on the same rows" not in html, "there are none"

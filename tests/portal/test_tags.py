@@ -1,10 +1,11 @@
 """How times, numbers and states are said."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.template import Context, Template
 from django.utils import timezone
+from django.utils.html import strip_tags
 
 from portal.templatetags import portal_tags as tags
 
@@ -47,6 +48,21 @@ def test_it_says_how_long_ago_with_the_exact_time_beside_it(seconds, said):
 
     assert f">{said}</time>" in html
     assert "UTC" in html
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "said"),
+    [
+        ("2026-11-03 10:00:00", "2026-11-19 09:00:00", "3 Nov 2026 – 19 Nov 2026"),
+        ("2026-11-21 10:00:00", "2026-11-21 14:02:00", "21 Nov 2026, 10:00 – 14:02"),
+        ("2026-11-21 10:00:05", "2026-11-21 10:00:40", "21 Nov 2026, 10:00:05 – 10:00:40"),
+        ("2026-11-21 10:00:00", None, "since 21 Nov 2026, 10:00"),
+    ],
+)
+def test_it_says_a_period_with_times_where_it_is_of_one_day(start, end, said):
+    moments = (datetime.fromisoformat(text).replace(tzinfo=UTC) if text else None for text in (start, end))
+
+    assert strip_tags(tags.period(*moments)) == said
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from registry import audit
 from registry.audit import Action
-from registry.history import answered_at
+from registry.history import Interval, answered_at, intervals, latest
 from registry.models import RegisteredModel, Release, User
 from tests.api import ok, problem, program
 from tests.factories import create_approval, create_model, create_release, create_version
@@ -54,6 +54,29 @@ def test_an_interval_holds_its_beginning_and_not_its_end(model: RegisteredModel)
     assert number_at(model, NOON + HOUR - TICK) == 1
     assert number_at(model, NOON + HOUR) == 2
     assert number_at(model, NOON + 2 * HOUR) == 3
+
+
+def test_a_version_answered_in_every_time_that_it_did(model: RegisteredModel) -> None:
+    first, second = model.versions.order_by("number")
+    create_release(version=first, created_at=NOON + 4 * HOUR)  # again, and nothing in between
+
+    assert intervals(model) == {
+        first.pk: [Interval(NOON, NOON + HOUR), Interval(NOON + 2 * HOUR, None)],
+        second.pk: [Interval(NOON + HOUR, NOON + 2 * HOUR)],
+    }
+
+
+def test_the_latest_times_add_up_to_no_more_than_one_asks_for() -> None:
+    times = [
+        Interval(NOON, NOON + HOUR),
+        Interval(NOON + 5 * HOUR, NOON + 7 * HOUR),
+        Interval(NOON + 9 * HOUR, None),
+    ]
+    now = NOON + 10 * HOUR
+
+    assert latest(times, HOUR, now) == [Interval(NOON + 9 * HOUR, None)]
+    assert latest(times, 2 * HOUR, now) == [Interval(NOON + 6 * HOUR, NOON + 7 * HOUR), times[2]]
+    assert latest(times, 9 * HOUR, now) == times
 
 
 def test_it_names_who_approved_also_what_a_rollback_restores(model: RegisteredModel, approver: User) -> None:

@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from inference import clients, golden
+from inference import clients, comparing, golden
 from inference.batches.verbs import cancel
 from inference.checks import measuring
 from inference.models import BatchJob, Prediction
@@ -30,13 +30,14 @@ from registry.actions import releases as verbs
 from registry.audit import Action
 from registry.differences import schema_changes
 from registry.errors import NotFound, Refused
-from registry.history import answered_at
+from registry.history import Interval, answered_at, intervals, latest
 from registry.models import PRODUCTION, Environment, ModelVersion, RegisteredModel, Release, Role
 
 logger = logging.getLogger(__name__)
 
 PER_PAGE = 50
-_LOOK_BACK = timedelta(days=7)
+_LOOK_BACK = timedelta(days=7)  # of serving
+_TIMES_SHOWN = 3
 _QUIET_AFTER = timedelta(seconds=30)
 
 
@@ -47,8 +48,12 @@ class Choice:
     version: ModelVersion
     then: Release
     now: Release
+    served: list[Interval]  # the latest times that this version did
+    served_before: int  # how many more there were
     metrics: list[tuple[str, Any, Any]]
     is_fair: bool  # both were measured on the same rows
+    declared: str  # the versions whose figures are only what their authors say
+    is_comparable: bool  # both can be asked the same rows
     unused: list[str]  # fields that clients send today and this version does not know
     needed: list[str]  # fields that this version needs and clients do not send today
     approvers: str
@@ -125,6 +130,7 @@ def _choices(
         else None
     )
     running = _running(preview.current).count()
+    served = intervals(model, environment.slug)
     choices = []
     for target in preview.targets:
         if not target.is_eligible:
@@ -134,6 +140,7 @@ def _choices(
             _choice(
                 preview.current,
                 target,
+                served[target.version.pk],
                 form=failed if failed and to == number else None,
                 running=running,
                 is_undo=undone is not None and undone.version_id == target.version.pk,
@@ -169,6 +176,7 @@ def _replaced(timeline: list[Release]) -> set[int]:
 def _choice(
     current: Release,
     target: verbs.Target,
+    served: list[Interval],
     *,
     form: RollbackForm | None,
     running: int,
@@ -191,8 +199,12 @@ def _choice(
         version=target.version,
         then=target.release,
         now=current,
+        served=served[-_TIMES_SHOWN:],
+        served_before=len(served[:-_TIMES_SHOWN]),
         metrics=[(name, then.get(name), now.get(name)) for name in sorted({*then, *now})][:4],
         is_fair=same is not None,
+        declared=_declared(target.version, current.version),
+        is_comparable=not comparing.why_not(target.version, current.version),
         unused=unused,
         needed=[change.field for change in changes if change.kind == "added"],
         approvers=names_of_approvers([target.release])[target.release.pk],
@@ -202,13 +214,26 @@ def _choice(
     )
 
 
+def _declared(*versions: ModelVersion) -> str:
+    """Those of them that the checks could not measure, by name."""
+    return ", ".join(version.label for version in versions if not version.measured_metrics)
+
+
 def release_figures(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     """Errors, p95 and who sends what, then and now: asked for by a dialog that is open already and does not need it."""
     model = get_model(request, slug)
     environment = _environment(request)
     then = get_object_or_404(Release.objects.of(model, environment.slug), number=number)
     now = Release.objects.current(model, environment.slug) or then
-    context = {"then": then, "now": now, "service": _service_lines(then, now), "senders": _senders(then, now)}
+    times = intervals(model, environment.slug)
+    covered = {one.pk: latest(times[one.version_id], _LOOK_BACK, timezone.now()) for one in (then, now)}
+    context = {
+        "then": then,
+        "now": now,
+        "service": _service_lines(then, now, covered),
+        "covered": [(one.version.label, covered[one.pk]) for one in (now, then)],
+        "senders": _senders(then, now),
+    }
     return render(request, "registry/_rollback_figures.html", context)
 
 
@@ -229,12 +254,18 @@ def release_first_answer(request: HttpRequest, slug: str, number: int) -> HttpRe
     return HttpResponse(_("first answer after %(took)s") % {"took": duration(took)})
 
 
-def _service_lines(then: Release, now: Release) -> list[tuple[str, str, str]] | None:
-    """Errors and p95, then and now; None where they cannot be had."""
+def _service_lines(
+    then: Release, now: Release, covered: dict[int, list[Interval]]
+) -> list[tuple[str, str, str]] | None:
+    """Errors and p95 of each version since the first of its times; None where they cannot be had.
+
+    Between its times a version answers nothing here. Past hours are kept as one row each, which begins with the hour.
+    """
     try:
-        until = then.until or timezone.now()
-        before = service_of(then, max(then.created_at, until - _LOOK_BACK), until).to_json()
-        after = service_of(now, max(now.created_at, timezone.now() - _LOOK_BACK), None).to_json()
+        before, after = (
+            service_of(one, covered[one.pk][0].start.replace(minute=0, second=0, microsecond=0)).to_json()
+            for one in (then, now)
+        )
     except Exception:
         logger.exception("no service figures for a rollback")
         return None
