@@ -1,6 +1,7 @@
 """Verify an exported audit log, on any machine: Python 3.9 or later, nothing else.
 
     python3 verify_audit.py audit-20261121-1430.zip
+    python3 verify_audit.py audit.jsonl                 # unpacked: with the seals.jsonl that lies beside it
     python3 verify_audit.py audit-20261121-1430.jsonl --seals audit-seals.jsonl --key-file audit_key
 
 It exits with 0 when the log is sound, 1 when somebody changed it (and says from which event on), 2 when the file
@@ -305,6 +306,14 @@ def open_export(
     return inside, own
 
 
+def seals_beside(export: Path) -> Path | None:
+    """`seals.jsonl` in the folder of an export that does not bring its own: a bundle that was unpacked."""
+    beside = export.parent / SEALS_NAME
+    if zipfile.is_zipfile(export) or not beside.is_file() or beside.samefile(export):
+        return None
+    return beside
+
+
 def in_words(about: dict[str, Any], found: Finding) -> str:
     """What was found, for a terminal."""
     of = f"{found.rows} events, #{found.first} to #{found.last}, exported at {about.get('exported_at')}"
@@ -325,17 +334,25 @@ def main(arguments: list[str] | None = None) -> int:
         description=about[0], epilog=about[1], formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("export", type=Path, help="the export, as zip or as JSON lines")
-    parser.add_argument("--seals", type=Path, help="seals kept elsewhere (default: those in the zip)")
+    parser.add_argument(
+        "--seals",
+        type=Path,
+        help=f"seals kept elsewhere (default: those in the zip, or {SEALS_NAME} beside the export)",
+    )
     parser.add_argument("--key-file", type=Path, help="the key that the seals were made with")
     given = parser.parse_args(arguments)
+    beside = None
     try:
+        beside = None if given.seals else seals_beside(given.export)
         key = given.key_file.read_bytes().strip() if given.key_file else None
         with ExitStack() as stack:
-            about_it, found = verify_export(*open_export(given.export, given.seals, stack), key)
+            about_it, found = verify_export(*open_export(given.export, given.seals or beside, stack), key)
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         print(f"Cannot read it: {error}", file=sys.stderr)
         return 2
     print(in_words(about_it, found))
+    if beside:
+        print(f"The seals are those of {beside}, which lies beside the export.")
     return 0 if found.ok else 1
 
 

@@ -243,7 +243,7 @@ def roll_back(omkar: Person) -> float:
     dialog = omkar.page.locator("dialog[open]")
     omkar.page.set_viewport_size({"width": 360, "height": 640})
     button.click()
-    expect(dialog.get_by_role("heading", name="Roll Employment back to v1")).to_be_focused()
+    expect(dialog.get_by_role("heading", name="Roll In work back to v1")).to_be_focused()
     assert dialog.evaluate("dialog => dialog.scrollTop") == 0
     omkar.page.keyboard.press("Escape")
     omkar.page.set_viewport_size({"width": 1280, "height": 860})

@@ -325,6 +325,43 @@ def test_the_bundle_verifies_itself_anywhere(auditor: User, tmp_path: Path) -> N
 
 
 @pytest.mark.django_db
+def test_an_unpacked_bundle_is_verified_with_the_seals_beside_it_and_says_so(
+    auditor: User, tmp_path: Path
+) -> None:
+    write(auditor)
+    with zipfile.ZipFile(io.BytesIO(exported(auditor))) as files:
+        files.extractall(tmp_path)
+    (tmp_path / "key").write_bytes(seals.key())
+
+    found = offline(tmp_path / "audit.jsonl", "--key-file", tmp_path / "key")
+    (tmp_path / "other.jsonl").write_bytes(b"")
+    with_others = offline(tmp_path / "audit.jsonl", "--seals", tmp_path / "other.jsonl")
+    (tmp_path / "seals.jsonl").unlink()
+    without = offline(tmp_path / "audit.jsonl")
+
+    assert "1 seals, made with this key, vouch for all up to #6" in found.stdout
+    assert f"The seals are those of {tmp_path / 'seals.jsonl'}, which lies beside the export." in found.stdout
+    for each in (with_others, without):
+        assert "No seal vouches for any of them" in each.stdout
+        assert "beside the export" not in each.stdout
+
+
+@pytest.mark.django_db
+def test_seals_beside_an_export_find_an_event_that_was_forged(auditor: User, tmp_path: Path) -> None:
+    write(auditor)
+    with zipfile.ZipFile(io.BytesIO(exported(auditor))) as files:
+        files.extractall(tmp_path)
+    sealed = json.loads((tmp_path / "seals.jsonl").read_text().splitlines()[0])
+    (tmp_path / "seals.jsonl").write_text(json.dumps({**sealed, "hash": "0" * 64}) + "\n")
+
+    found = offline(tmp_path / "audit.jsonl")
+
+    assert found.returncode == 1
+    assert "are not the ones that were sealed" in found.stdout
+    assert "beside the export" in found.stdout
+
+
+@pytest.mark.django_db
 def test_the_script_says_where_a_changed_file_breaks(auditor: User, tmp_path: Path) -> None:
     write(auditor)
     changed = tmp_path / "audit.jsonl"
