@@ -1,6 +1,7 @@
 """Models, their data and their versions: from the first upload to the last day."""
 
 import math
+import unicodedata
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -85,6 +86,7 @@ def create_model(
     model.owners.set([actor, *owners])
     model.groups.set(groups)
     audit.record(Action.MODEL_CREATED, target=model, actor=actor, after=_model_facts(model))
+    _require_own_name(model)
     return model
 
 
@@ -117,6 +119,8 @@ def change_model(model: RegisteredModel, *, actor: Any, **changes: Any) -> Regis
         if relation in changes:
             getattr(model, relation).set(changes[relation])
     audit.record(Action.MODEL_CHANGED, target=model, actor=actor, before=before, after=_model_facts(model))
+    if _as_read(model.name) != _as_read(before["name"]):
+        _require_own_name(model)
     return model
 
 
@@ -149,6 +153,26 @@ def _slug_in_use(slug: str) -> Refused:
         code="slug_in_use",
         fix=_("Choose another short name, or upload a version to that model."),
     )
+
+
+def _require_own_name(model: RegisteredModel) -> None:
+    """Refused where another model is called the same: people know a model by its name.
+
+    Asked once the act is in the audit log: that put everybody who writes there in a line, so of two who give the same
+    name at once the second sees the first. No constraint of the database: the same names of before stay as they are.
+    """
+    others = RegisteredModel.objects.present().exclude(pk=model.pk).values_list("name", flat=True)
+    if _as_read(model.name) in map(_as_read, others):
+        raise Refused(
+            _("Another model is called “%(name)s” already.") % {"name": model.name},
+            code="name_in_use",
+            fix=_("Choose another name; capitals and spaces do not make it another one."),
+        )
+
+
+def _as_read(name: str) -> str:
+    """Two names that a person reads as the same one are equal."""
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())
 
 
 # --- datasets ---

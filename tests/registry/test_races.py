@@ -104,6 +104,23 @@ def test_a_version_is_retired_or_released_never_both(operator: User) -> None:
         assert sorted(ends) == (["done", "still_serving"] if is_released else ["done", "not_approved"])
 
 
+def test_of_two_models_of_one_name_one_is_made(author: User) -> None:
+    for round_ in range(ROUNDS):
+        ends = at_once(
+            *(
+                partial(
+                    catalog.create_model,
+                    slug=f"{slug}-{round_}",
+                    name=f"Loans {round_}",
+                    task="classification",
+                    actor=author,
+                )
+                for slug in ("one", "other")
+            )
+        )
+        assert sorted(ends) == ["done", "name_in_use"]
+
+
 def test_of_two_approvers_one_decides(approver: User, second_approver: User) -> None:
     for _round in range(ROUNDS):
         request = create_request()

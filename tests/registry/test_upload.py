@@ -11,6 +11,7 @@ import joblib
 import pytest
 from django.conf import LazySettings
 from django.core.files.storage import default_storage
+from django.utils import timezone
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -205,6 +206,39 @@ def test_a_slug_is_used_once_and_must_be_plain(author: User) -> None:
     assert caught.value.code == "slug_in_use"
     with pytest.raises(Invalid):
         catalog.create_model(slug="../etc", name="Odd", task="classification", actor=author)
+
+
+@pytest.mark.parametrize("name", ["Loans", " LOANS ", "Ｌoans"])
+def test_a_name_is_used_once_however_it_is_written(author: User, name: str) -> None:
+    catalog.create_model(slug="loans", name="Loans", task="classification", actor=author)
+    other = catalog.create_model(slug="other", name="Other", task="classification", actor=author)
+    count = AuditEvent.objects.count()
+
+    for act in (
+        lambda: catalog.create_model(slug="loans-2", name=name, task="classification", actor=author),
+        lambda: catalog.change_model(other, name=name, actor=author),
+    ):
+        with pytest.raises(Refused) as caught:
+            act()
+        assert (caught.value.code, caught.value.status) == ("name_in_use", 409)
+
+    assert sorted(RegisteredModel.objects.values_list("name", flat=True)) == ["Loans", "Other"]
+    assert AuditEvent.objects.count() == count
+
+
+def test_models_that_share_a_name_already_can_be_changed_otherwise(author: User) -> None:
+    one, other = (create_model(name="Loans", owners=[author]) for _ in range(2))
+
+    catalog.change_model(one, question="Will it be repaid?", name="LOANS", actor=author)
+    catalog.change_model(other, name="Loans of 2027", actor=author)
+
+    assert sorted(RegisteredModel.objects.values_list("name", flat=True)) == ["LOANS", "Loans of 2027"]
+
+
+def test_the_name_of_a_deleted_model_is_free(author: User) -> None:
+    create_model(name="Loans", deleted_at=timezone.now())
+
+    assert catalog.create_model(slug="loans", name="Loans", task="classification", actor=author).pk
 
 
 def test_a_dataset_is_read_whole_or_refused(model: RegisteredModel, author: User) -> None:

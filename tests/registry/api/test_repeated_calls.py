@@ -40,7 +40,7 @@ def test_another_body_is_409(caller: Program) -> None:
     problem(
         caller.post("/models/", {**BODY, "slug": "x"}, Idempotency_Key="one"), 409, "idempotency_key_reused"
     )
-    ok(caller.post("/models/", {**BODY, "slug": "x"}, Idempotency_Key="two"), 201)
+    ok(caller.post("/models/", {**BODY, "slug": "x", "name": "X"}, Idempotency_Key="two"), 201)
 
 
 def test_a_call_that_is_still_running_is_409(caller: Program) -> None:
@@ -61,7 +61,7 @@ def test_a_refused_call_may_be_sent_again(caller: Program) -> None:
 
 def test_after_a_day_the_key_is_new(caller: Program) -> None:
     ok(caller.post("/models/", BODY, Idempotency_Key="one"), 201)
-    RegisteredModel.objects.update(slug="old")
+    RegisteredModel.objects.update(slug="old", name="Old")
     IdempotencyRecord.objects.update(created_at=timezone.now() - timedelta(hours=25))
 
     ok(caller.post("/models/", BODY, Idempotency_Key="one"), 201)
