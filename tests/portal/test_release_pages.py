@@ -6,7 +6,9 @@ from datetime import timedelta
 import pytest
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import strip_tags
 
+from inference import log
 from inference.models import BatchJob, Measurement, Prediction
 from monitoring import latency
 from monitoring.models import ServicePart
@@ -302,11 +304,55 @@ def test_a_rollback_says_how_long_its_first_answer_took(operator, client, model)
     current = Release.objects.current(model)
     url = reverse("release-first-answer", args=[model.slug, current.number])
     assert url in client.get(page_of(model)).content.decode()
-    assert client.get(url).content.decode() == "no answer yet"
+    assert words_of(client, url) == "no answer yet"
+    assert 'hx-trigger="every 3s"' in client.get(url).content.decode(), "it arrives without a reload"
 
     predicted(current, at=current.created_at + timedelta(seconds=1.2))
 
-    assert client.get(url).content.decode() == "first answer after 1.2 s"
+    assert words_of(client, url) == "first answer after 1.2 s"
+    assert "hx-get" not in client.get(url).content.decode()
+
+
+def words_of(client, url):
+    return strip_tags(client.get(url).content.decode()).strip()
+
+
+@pytest.mark.parametrize("page", ["release-ticks", "release-first-answer"])
+def test_an_answer_that_is_only_in_the_log_is_seen_by_who_waits_for_it(
+    operator, client, model, monkeypatch, page
+):
+    client.force_login(operator)
+    roll_back(client, model)
+    current = Release.objects.current(model)
+    monkeypatch.setattr(log, "waiting_bytes", lambda: 100)
+    monkeypatch.setattr(log, "ingest", lambda *, wait: predicted(current))
+
+    words = words_of(client, reverse(page, args=[model.slug, current.number]))
+
+    assert re.search("First answer from v1 seen|first answer after", words)
+
+
+@pytest.mark.parametrize("waiting", [0, 10**9])
+def test_a_long_log_is_left_to_the_tick(operator, client, model, monkeypatch, waiting):
+    client.force_login(operator)
+    roll_back(client, model)
+    monkeypatch.setattr(log, "waiting_bytes", lambda: waiting)
+    monkeypatch.setattr(log, "ingest", lambda *, wait: pytest.fail("it was read"))
+
+    url = reverse("release-ticks", args=[model.slug, Release.objects.current(model).number])
+
+    assert "Waiting for the first answer" in client.get(url).content.decode()
+
+
+def test_the_ticks_stop_asking_when_another_release_has_followed(operator, client, model):
+    client.force_login(operator)
+    roll_back(client, model)
+    roll_back(client, model, to=2, expect=3)
+
+    html = client.get(reverse("release-ticks", args=[model.slug, 3])).content.decode()
+
+    assert "Another release has followed" in html
+    assert "hx-get" not in html
 
 
 def running_batch(release, **fields):

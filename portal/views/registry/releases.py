@@ -15,7 +15,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.views.decorators.http import require_POST
 
-from inference import clients, comparing, golden
+from inference import clients, comparing, golden, log
 from inference.batches.verbs import cancel
 from inference.checks import measuring
 from inference.models import BatchJob, Prediction
@@ -39,6 +39,8 @@ PER_PAGE = 50
 _LOOK_BACK = timedelta(days=7)  # of serving
 _TIMES_SHOWN = 3
 _QUIET_AFTER = timedelta(seconds=30)
+_WAITED_FOR = timedelta(minutes=10)  # a first answer, by who has the timeline open
+_READ_IN_PASSING = 1024 * 1024  # bytes of the log; what is more is left to the tick
 
 
 @dataclass(frozen=True)
@@ -247,11 +249,29 @@ def release_first_answer(request: HttpRequest, slug: str, number: int) -> HttpRe
     """How long it took from the click until the first answer: one small line of the timeline, fetched apart."""
     model = get_model(request, slug)
     release = get_object_or_404(Release.objects.of(model, _environment(request).slug), number=number)
-    first = Prediction.objects.filter(release=release).order_by("pk").first()
-    if first is None:
-        return HttpResponse(_("no answer yet"))
-    took = max(0.0, (first.at - release.created_at).total_seconds())
-    return HttpResponse(_("first answer after %(took)s") % {"took": duration(took)})
+    first = _first_answer(release, by="pk")
+    took = max(0.0, (first.at - release.created_at).total_seconds()) if first else None
+    context = {
+        "model": model,
+        "release": release,
+        "took": duration(took) if first else "",
+        "is_waited_for": release.until is None and timezone.now() - release.created_at < _WAITED_FOR,
+    }
+    return render(request, "registry/_first_answer.html", context)
+
+
+def _first_answer(release: Release, *, by: str) -> Prediction | None:
+    """The first answer of a release. It is in the log before the database has it: whoever waits reads that first."""
+    answers = Prediction.objects.filter(release=release).order_by(by)
+    first = answers.first()
+    if first is not None or release.until is not None:
+        return first
+    try:
+        if 0 < log.waiting_bytes() <= _READ_IN_PASSING:
+            log.ingest(wait=True)
+    except Exception:
+        logger.exception("the log cannot be read for a first answer")
+    return answers.first()
 
 
 def _service_lines(
@@ -360,7 +380,7 @@ def release_ticks(request: HttpRequest, slug: str, number: int) -> HttpResponse:
     model = get_model(request, slug)
     environment = _environment(request)
     release = get_object_or_404(Release.objects.of(model, environment.slug), number=number)
-    first = Prediction.objects.filter(release=release).order_by("at").first()
+    first = _first_answer(release, by="at")
     current = Release.objects.current(model, environment.slug)
     context = {
         "model": model,
