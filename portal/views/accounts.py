@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from allauth.account.decorators import reauthentication_required
 from django.contrib import messages
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -173,8 +174,14 @@ def save_roles(request: HttpRequest, user: User, form: RolesForm) -> bool:
     return not form.errors
 
 
+#: Who opens another way into an account shows again that it is they: an unattended browser must not give one away.
+#: Who may not do it anyway is refused without being asked.
+_confirmed = reauthentication_required(enabled=lambda request: permissions.can_manage_people(request.user))
+
+
 @never_cache
 @require_POST
+@_confirmed
 def person_link(request: HttpRequest, pk: int) -> HttpResponse:
     """A new way in, shown once; the old link ends when a password is set."""
     user = get_object_or_404(User, pk=pk)
@@ -199,6 +206,7 @@ def person_active(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 @require_POST
+@_confirmed
 def person_second_factor(request: HttpRequest, pk: int) -> HttpResponse:
     """Take away what somebody lost; the next sign-in asks for their password alone."""
     user = get_object_or_404(User, pk=pk)

@@ -2,6 +2,9 @@
 
 import re
 from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+from urllib.parse import unquote
 
 import pytest
 import time_machine
@@ -241,6 +244,78 @@ def test_an_administrator_removes_what_somebody_lost(dana, client, clock, admini
     office.post(f"/people/{administrator.pk}/second-factor/remove/")
     codes = [event.details["code"] for event in AuditEvent.objects.filter(result="refused").order_by("seq")]
     assert codes == ["no_second_factor", "own_second_factor"]
+
+
+@pytest.fixture
+def office(db: None) -> Client:
+    """The browser of an administrator who signed in with a password."""
+    create_user(email="asta@example.com", password=PASSWORD, roles=[Role.ADMIN])
+    client = Client()
+    client.post("/accounts/login/", {"login": "asta@example.com", "password": PASSWORD})
+    return client
+
+
+def confirm(client: Client, where: str, **given: str) -> Any:
+    """What the page asks that an act was sent to first."""
+    assert where.startswith(("/accounts/reauthenticate/?", f"{HERE}reauthenticate/?"))
+    path, query = where.split("?next=")
+    return client.post(path, {"next": unquote(query), **given})
+
+
+def test_an_administrator_confirms_with_the_password_before_a_second_factor_is_removed(
+    dana, client, clock, office
+):
+    sign_in(client)
+    set_up(client)
+    url = f"/people/{dana.pk}/second-factor/remove/"
+
+    asked = office.post(url)
+    assert people.has_second_factor(dana)
+    wrong = confirm(office, asked["Location"], password="not the phrase")
+    assert (wrong.status_code, people.has_second_factor(dana)) == (200, True)
+
+    done = confirm(office, asked["Location"], password=PASSWORD)
+
+    assert (done.status_code, done["Location"]) == (302, f"/people/{dana.pk}/")
+    assert not people.has_second_factor(dana)
+    event = AuditEvent.objects.get(action="user.second_factor_removed")
+    assert (event.actor_name, event.result) == ("asta@example.com", "done")
+
+
+def test_an_administrator_confirms_before_a_link_is_made_for_another_and_not_again_at_once(
+    dana, office, clock
+):
+    url = f"/people/{dana.pk}/link/"
+    asked = office.post(url)
+    assert not AuditEvent.objects.filter(action="user.link_issued").exists()
+
+    page = confirm(office, asked["Location"], password=PASSWORD)
+
+    assert page.status_code == 201
+    assert 'id="link">http://testserver/accounts/password/reset/key/' in page.content.decode()
+    assert "no-store" in page["Cache-Control"]
+    assert office.post(url).status_code == 201
+    clock.shift(timedelta(minutes=6))
+    assert office.post(url).status_code == 302
+
+
+def test_an_administrator_with_a_second_factor_confirms_with_a_code(dana, office, clock):
+    office.post("/accounts/reauthenticate/", {"password": PASSWORD, "next": HERE})
+    secret = set_up(office)
+    clock.shift(timedelta(minutes=6))
+
+    asked = office.post(f"/people/{dana.pk}/link/")
+
+    assert asked["Location"].startswith(f"{HERE}reauthenticate/")
+    assert confirm(office, asked["Location"], code=code_of(secret)).status_code == 201
+
+
+def test_who_may_not_is_refused_without_being_asked(dana, client):
+    other = create_user(email="elin@example.com")
+    sign_in(client)
+
+    assert client.post(f"/people/{other.pk}/link/").status_code == 403
+    assert ("user.link_issued", "refused") in acts()
 
 
 def test_a_command_lets_the_last_administrator_in_again(dana, client, clock, capsys):
