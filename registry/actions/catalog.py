@@ -15,12 +15,14 @@ from django.db import IntegrityError, transaction
 from django.db.models import Max
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
 
 from registry import (
     artifacts,
     audit,
     gate,
     inspection,
+    installed,
     permissions,
     ports,
     proposals,
@@ -448,7 +450,8 @@ def start_checks(version: ModelVersion, *, actor: Any) -> ModelVersion:
             fix=_("Upload a version without it."),
         )
     if version.unknown_names:
-        return _hold_for_review(version, actor)
+        missing = installed.missing_packages(version.unknown_names)
+        return _stop_for(missing, version, actor) if missing else _hold_for_review(version, actor)
     return begin_checks(version, old=[State.DRAFT, State.CHECKS_FAILED], actor=actor)
 
 
@@ -475,6 +478,53 @@ def begin_checks(version: ModelVersion, *, old: Iterable[str], actor: Any) -> Mo
     ports.checks.start(version.pk)
     version.refresh_from_db()
     return version
+
+
+def _stop_for(missing: list[str], version: ModelVersion, actor: Any) -> ModelVersion:
+    """Nobody reviews names of a file that cannot be loaded here: its checks end with what is to be done first."""
+    if not ModelVersion.objects.filter(pk=version.pk).move(
+        old=[State.DRAFT, State.CHECKS_FAILED], new=State.CHECKS_FAILED, checks_started_at=timezone.now()
+    ):
+        raise _wrong_state(version, _("checks start from a draft"))
+    CheckResult.objects.filter(version=version).delete()
+    CheckResult.objects.create(
+        version=version,
+        name="load",
+        position=0,
+        status=CheckResult.Status.FAILED,
+        detail=_missing_words(missing),
+        log="\n".join(version.unknown_names),
+    )
+    audit.record(
+        Action.VERSION_CHECKS_FAILED,
+        target=version,
+        actor=actor,
+        after={"state": State.CHECKS_FAILED},
+        failed=["load"],
+        missing=missing,
+    )
+    transaction.on_commit(
+        partial(signals.version_checked.send, sender=ModelVersion, version_id=version.pk, passed=False)
+    )
+    version.refresh_from_db()
+    return version
+
+
+def _missing_words(missing: list[str]) -> str:
+    needs = ngettext(
+        "The file needs the package “%(packages)s”, which is not installed here.",
+        "The file needs the packages “%(packages)s”, which are not installed here.",
+        len(missing),
+    ) % {"packages": "”, “".join(missing)}
+    return " ".join(
+        (
+            needs,
+            _(
+                "Ask an administrator to install what is missing, then check again; or save the model without it."
+            ),
+            _("The names that nobody has reviewed yet are looked at after that."),
+        )
+    )
 
 
 def _hold_for_review(version: ModelVersion, actor: Any) -> ModelVersion:

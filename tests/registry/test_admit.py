@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import sys
+import types
 from typing import Any
 
 import numpy as np
@@ -12,6 +14,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 from inference import runners
+from registry import installed
 from registry.actions import admissions, catalog
 from registry.errors import Forbidden, Invalid, Refused
 from registry.models import Admission, AuditEvent, ModelVersion, RegisteredModel, Role, User
@@ -60,6 +63,54 @@ def test_it_is_kept_and_waits_with_nothing_started(
     assert no_checks == []
     event = AuditEvent.objects.get(action="version.held_for_review")
     assert event.details == {"names": NAMES, "sha256": version.sha256}
+
+
+def with_a_class_of(package: str) -> bytes:
+    """A pickle of a class that lives in a package, as one made elsewhere would name it."""
+    module = sys.modules[package] = types.ModuleType(package)
+    try:
+        model = type("Forest", (), {"__module__": package})
+        module.Forest = model  # type: ignore[attr-defined]
+        return pickle.dumps(model())
+    finally:
+        del sys.modules[package]
+
+
+def test_a_missing_package_is_told_before_anybody_reviews_names(
+    model: RegisteredModel, author: User, no_checks: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = with_a_class_of("treehouse")
+
+    version = catalog.upload_version(
+        model,
+        file=io.BytesIO(data),
+        filename="m.pkl",
+        reference=create_dataset(model=model),
+        actor=author,
+    )
+
+    assert (version.state, no_checks) == ("checks_failed", [])
+    check = version.checks.get()
+    assert (check.name, check.status) == ("load", "failed")
+    assert "needs the package “treehouse”, which is not installed here" in check.detail
+    event = AuditEvent.objects.get(action="version.checks_failed")
+    assert event.details == {"failed": ["load"], "missing": ["treehouse"]}
+
+    # An administrator has installed it: now there is something to review.
+    monkeypatch.setitem(sys.modules, "treehouse", types.ModuleType("treehouse"))
+    version = catalog.start_checks(version, actor=author)
+
+    assert (version.state, version.names_to_review) == ("needs_review", ["treehouse.Forest"])
+    assert not version.checks.exists()
+
+
+def test_what_is_here_and_what_is_no_package_is_not_missing() -> None:
+    names = ["numpy.nan_to_num", "collections.OrderedDict", "__builtin__.set", "_loss.CyHalf", "a-b.c"]
+
+    assert installed.missing_packages([*names, "treehouse.x", "treehouse.y.z", "absent.q"]) == [
+        "absent",
+        "treehouse",
+    ]
 
 
 def test_a_draft_waits_when_its_checks_are_asked_for(
