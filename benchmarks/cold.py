@@ -24,7 +24,7 @@ from benchmarks import data
 from tests.services import postgresql
 
 if TYPE_CHECKING:
-    from inference.log import LoggedRow
+    from inference.logged import LoggedRow
 
 CALL_ROWS = 100
 LOOK_UPS = 300

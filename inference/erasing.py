@@ -21,7 +21,7 @@ from django.db import transaction
 from django.db.models import QuerySet
 from django.utils.translation import gettext as _
 
-from inference import cold, log, records, segments
+from inference import cold, log, logged, records, segments
 from inference.batches import rewriting
 from inference.leftovers import Overtaken, Replacement
 from inference.models import Erasure, Feedback, LogSegment, Prediction, ProblemReport
@@ -219,11 +219,8 @@ def _clean(path: Path, ids: set[str]) -> int:
 def _without(payload: bytes, ids: set[str]) -> bytes | None:
     """The call without those rows, as long as it was; None when it holds none of them."""
     call = orjson.loads(payload)
-    mine = [row for row in call["rows"] if row["id"] in ids and not row.get("erased")]
-    if not mine:
+    if not logged.erase(call, ids):
         return None
-    rows = [{"id": row["id"], "erased": True} if row["id"] in ids else row for row in call["rows"]]
-    call["rows"] = rows
-    if all(row.get("erased") for row in rows):
+    if not logged.rows_of(call):
         call |= {"user": None, "user_name": "", "key": None, "key_name": "", "request_id": ""}
     return orjson.dumps(call).ljust(len(payload))

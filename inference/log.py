@@ -8,11 +8,11 @@ does whoever looks for a prediction that is not there yet.
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
 import orjson
 import pyarrow as pa
@@ -23,7 +23,8 @@ from django.db.models import F
 from django.utils import timezone
 from django.utils.translation import gettext as _
 
-from inference import ports, segments
+from inference import logged, ports, segments
+from inference.logged import Logged
 from inference.models import Call, Erasure, LogSegment, Prediction
 from inference.pace import Pace
 from inference.ports import CallBatch, Label
@@ -38,18 +39,6 @@ KEEP_FINISHED = timedelta(days=7)
 INSERT_ROWS = 500
 #: Answers and refusals that count as service figures of the model; other refusals say nothing about it.
 SERVICE = frozenset({200, 422, 503, 504})
-
-
-class LoggedRow(TypedDict):
-    """One answered row as the log keeps it."""
-
-    id: str
-    inputs: Mapping[str, Any]
-    label: Label | None
-    value: float | None
-    probabilities: Mapping[str, float] | None
-    warnings: Sequence[Mapping[str, str]]
-    why: NotRequired[Mapping[str, Any]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +61,7 @@ class LoggedCall:
     code: str = ""
     latency_ms: float | None
     asked: int
-    rows: Sequence[LoggedRow] = field(default=())
+    rows: Logged = ()
 
     def to_bytes(self) -> bytes:
         body = {
@@ -92,7 +81,7 @@ class LoggedCall:
             **({"code": self.code} if self.code else {}),
             "ms": self.latency_ms,
             "asked": self.asked,
-            "rows": self.rows,
+            **logged.named(self.rows),
         }
         return orjson.dumps(body)
 
@@ -259,6 +248,7 @@ def _parse(name: str, payloads: Iterable[bytes]) -> Iterator[dict[str, Any]]:
     for call in calls:
         if call["version"] is None or (call["version"], call["model"]) in known:
             call["at"] = datetime.fromtimestamp(call["at"], UTC)
+            call["rows"] = logged.rows_of(call)
             yield call
         else:
             logger.error("prediction_log_unknown_version", segment=name, request_id=call["request_id"])
@@ -276,8 +266,6 @@ def _forget_the_deleted(calls: Sequence[dict[str, Any]]) -> None:
 
 def _drop_known_rows(calls: list[dict[str, Any]]) -> None:
     """A form that was sent twice is one prediction: rows that are there already are not counted again."""
-    for call in calls:
-        call["rows"] = [row for row in call["rows"] if not row.get("erased")]
     ids = [row["id"] for call in calls for row in call["rows"]]
     seen: set[str] = set()
     for begin in range(0, len(ids), INSERT_ROWS):

@@ -6,12 +6,15 @@ from typing import Any, NamedTuple
 
 from inference import runners
 from inference.explanations import UNASKED, Why
-from inference.log import LoggedRow
+from inference.logged import Logged, LoggedColumns, LoggedRow
 from inference.ports import Label
-from inference.validation import Checked, RowWarning
+from inference.validation import Checked, Columns, RowWarning, by_row
 from registry.schema import Schema, Target
 
 Chances = Mapping[str, float] | None
+
+#: What an answer says of a row where nothing more is known.
+_PLAIN: Mapping[str, Any] = {"warnings": [], **UNASKED}
 
 
 class PredictedRow(NamedTuple):
@@ -28,13 +31,17 @@ class PredictedRow(NamedTuple):
 
 @dataclass(frozen=True)
 class Predictions:
-    """Each sequence has one entry a row; warnings and reasons are by position, where there are any."""
+    """Each sequence has one entry a row; warnings and reasons are by position, where there are any.
+
+    Inputs are by column if they were judged so: many rows. `by_class` has the probabilities by column.
+    """
 
     ids: Sequence[str]
     labels: Sequence[Label | None]
     values: Sequence[float | None]
     probabilities: Sequence[Chances]
-    inputs: Sequence[Mapping[str, Any]]
+    by_class: Mapping[str, Sequence[float]] | None
+    inputs: Sequence[Mapping[str, Any]] | Columns
     warnings: Mapping[int, Sequence[RowWarning]]
     whys: Mapping[int, Why]
 
@@ -43,13 +50,15 @@ class Predictions:
         cls, schema: Schema, checked: Checked, answer: runners.Answer, ids: Sequence[str]
     ) -> "Predictions":
         classes = [_class(schema.target, each) for each in answer.classes]
-        inputs = checked.rows()
+        inputs = checked.given if isinstance(checked.given, Columns) else checked.rows()
         count = len(inputs)
+        chances = _by_class(schema.target, classes, answer)
         return cls(
             ids=ids,
             labels=_labels(classes, answer, count),
             values=answer.values.tolist() if answer.values is not None else [None] * count,
-            probabilities=_by_class(schema.target, classes, answer, count),
+            probabilities=[None] * count if chances is None else by_row(chances),
+            by_class=chances,
             inputs=inputs,
             warnings=checked.warnings,
             whys={},
@@ -66,7 +75,8 @@ class Predictions:
         return replace(self, warnings=warnings, whys=whys)
 
     def rows(self) -> list[PredictedRow]:
-        cells = zip(self.ids, self.labels, self.values, self.probabilities, self.inputs, strict=True)
+        inputs = self.inputs.rows if isinstance(self.inputs, Columns) else self.inputs
+        cells = zip(self.ids, self.labels, self.values, self.probabilities, inputs, strict=True)
         return [
             PredictedRow(*each, self.warnings.get(position, ()), self.whys.get(position))
             for position, each in enumerate(cells)
@@ -79,8 +89,7 @@ class Predictions:
                 "label": label,
                 "value": value,
                 "probabilities": chances,
-                "warnings": [],
-                **UNASKED,
+                **_PLAIN,
             }
             for public_id, label, value, chances in zip(
                 self.ids, self.labels, self.values, self.probabilities, strict=True
@@ -92,18 +101,39 @@ class Predictions:
             told[position].update(why.to_json())
         return told
 
-    def to_log(self) -> list[LoggedRow]:
+    def to_log(self) -> Logged:
+        if isinstance(self.inputs, Columns):
+            return self._logged_columns(self.inputs)
+        return self._logged_rows(self.inputs)
+
+    def _logged_columns(self, inputs: Columns) -> LoggedColumns:
+        cells = (self.ids, self.labels, self.values, self.probabilities)
+        if {len(inputs)} != set(map(len, cells)):
+            raise ValueError("columns of different lengths: nobody could read them back")
+        return {
+            "id": self.ids,
+            "inputs": inputs.values,
+            "label": self.labels,
+            "value": self.values,
+            "probabilities": self.by_class,
+            "warnings": {
+                str(place): [each.to_json() for each in some] for place, some in self.warnings.items()
+            },
+            "why": {str(place): why.to_json() for place, why in self.whys.items()},
+        }
+
+    def _logged_rows(self, inputs: Sequence[Mapping[str, Any]]) -> list[LoggedRow]:
         logged: list[LoggedRow] = [
             {
                 "id": public_id,
-                "inputs": inputs,
+                "inputs": row,
                 "label": label,
                 "value": value,
                 "probabilities": chances,
                 "warnings": [],
             }
-            for public_id, inputs, label, value, chances in zip(
-                self.ids, self.inputs, self.labels, self.values, self.probabilities, strict=True
+            for public_id, row, label, value, chances in zip(
+                self.ids, inputs, self.labels, self.values, self.probabilities, strict=True
             )
         ]
         for position, warnings in self.warnings.items():
@@ -126,18 +156,13 @@ def _labels(classes: Sequence[Label], answer: runners.Answer, count: int) -> Seq
 
 
 def _by_class(
-    target: Target, classes: Sequence[Label], answer: runners.Answer, count: int
-) -> Sequence[dict[str, float] | None]:
-    """Each row's chances in the schema's order; a class that the schema does not know comes last."""
+    target: Target, classes: Sequence[Label], answer: runners.Answer
+) -> dict[str, list[float]] | None:
+    """The chances of all rows in the schema's order; a class that the schema does not know comes last."""
     if answer.probabilities is None:
-        return [None] * count
-    columns = {str(each): place for place, each in enumerate(classes)}
-    names = list(dict.fromkeys([*map(str, target.classes), *columns]))
-    # A class that the model never saw has no column; the zero behind the last one stands for it.
-    places = [(name, columns.get(name, len(columns))) for name in names]
-    rows = answer.probabilities.tolist()
-    if len(names) > len(columns):
-        rows = [[*row, 0.0] for row in rows]
-    if [place for _name, place in places] == list(range(len(names))):
-        return [dict(zip(names, row, strict=True)) for row in rows]
-    return [{name: row[place] for name, place in places} for row in rows]
+        return None
+    count = len(answer.probabilities)
+    columns = dict(zip(map(str, classes), answer.probabilities.T.tolist(), strict=True))
+    # A class that the model never saw has no column.
+    known = {name: columns.get(name) or [0.0] * count for name in map(str, target.classes)}
+    return {**known, **columns}

@@ -14,7 +14,8 @@ from django.utils.translation import ngettext
 
 from inference import engines, explanations, log, runners, served, throttles
 from inference import ids as prediction_ids
-from inference.log import LoggedCall, LoggedRow
+from inference.log import LoggedCall
+from inference.logged import Logged
 from inference.predicted import PredictedRow, Predictions
 from inference.validation import Checked
 from registry import changes
@@ -83,7 +84,7 @@ class _Call:
     def milliseconds(self) -> float:
         return round((time.perf_counter() - self.started) * 1000, 3)
 
-    def record(self, status: int, rows: Sequence[LoggedRow] = (), code: str = "") -> float:
+    def record(self, status: int, rows: Logged = (), code: str = "") -> float:
         latency = self.milliseconds
         call = LoggedCall(
             request_id=self.request_id,

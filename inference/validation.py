@@ -13,6 +13,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property, lru_cache
+from itertools import repeat
 from operator import itemgetter
 from types import NoneType
 from typing import Any, NamedTuple, TypeAlias
@@ -74,6 +75,12 @@ class Examined(NamedTuple):
     warning: RowWarning | None = None
 
 
+def by_row(columns: Mapping[str, Sequence[Any]]) -> list[dict[str, Any]]:
+    """Columns of the same length as rows."""
+    cells = zip(*columns.values(), strict=True)
+    return list(map(dict, map(zip, repeat(tuple(columns)), cells)))
+
+
 @dataclass(frozen=True)
 class Columns:
     """Values by column, as JSON has them: every column of a schema, in its order."""
@@ -86,8 +93,7 @@ class Columns:
 
     @cached_property
     def rows(self) -> list[dict[str, Any]]:
-        names = tuple(self.values)
-        return [dict(zip(names, row, strict=True)) for row in zip(*self.values.values(), strict=True)]
+        return by_row(self.values)
 
 
 Given: TypeAlias = "Sequence[dict[str, Any]] | Columns | pa.Table"
@@ -500,6 +506,8 @@ class _PlainNumber(_Plain):
             return None
         if int not in kinds or self._is_whole:
             return given
+        if not has_gaps:
+            return list(map(float, given))
         return [None if value is None else float(value) for value in given]
 
     def _holds(self, numbers: Sequence[float]) -> bool:

@@ -10,11 +10,12 @@ from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from inference import erasing, log, ports, records, retention, segments
+from inference import erasing, log, logged, ports, records, retention, segments
 from inference.erasing import Erased
 from inference.feedback import give_feedback
 from inference.models import Erasure, Feedback, LogSegment, Prediction
 from inference.predictions import predict
+from inference.validation import MANY
 from registry.errors import Forbidden, Invalid
 from registry.models import AuditEvent, IdempotencyRecord, Release, Role, User
 from tests import factories
@@ -51,6 +52,12 @@ def on_disk() -> bytes:
     return b"".join(path.read_bytes() for path in segments.segments(log.folder()))
 
 
+def only_call() -> dict[str, Any]:
+    [payload] = segments.read(segments.segments(log.folder())[0], 0).payloads
+    call: dict[str, Any] = orjson.loads(payload)
+    return call
+
+
 def test_it_leaves_the_table_and_the_segments(
     release: Release, business: User, owner: User, erase: Erase
 ) -> None:
@@ -75,18 +82,49 @@ def test_a_neighbour_of_the_same_call_stays(
     gone, kept = ask(release, business, 2)
 
     erase([gone], actor=owner, reason="asked by the person")
-    [payload] = segments.read(segments.segments(log.folder())[0], 0).payloads
-    call = orjson.loads(payload)
+    call = only_call()
 
     assert call["rows"][0] == {"id": gone, "erased": True}
     assert call["rows"][1]["id"] == kept and call["rows"][1]["inputs"]
     assert call["user"] == business.pk
 
 
-def test_it_does_not_come_back_when_the_log_is_read_again(
-    release: Release, business: User, owner: User, erase: Erase, monkeypatch: pytest.MonkeyPatch
+def test_a_row_among_many_leaves_nothing_and_moves_nothing_of_its_neighbours(
+    release: Release, business: User, owner: User, erase: Erase
 ) -> None:
-    gone, kept = ask(release, business, 2)
+    """Its cells go out of every column, its warnings and its reasons with them; the frame stays as long."""
+    cities = ["Pune", "Zuidoostbeemster", *["Delhi"] * MANY, "Oostzaan"]
+    rows = [answers.row(city=city, age=20 + place) for place, city in enumerate(cities)]
+    found = predict(release.model, rows, actor=business, channel="api", explain=True).rows
+    assert records.find(found[1].id) and {"Zuidoostbeemster", "Oostzaan"} == {
+        each.inputs["city"] for each in found if each.warnings
+    }
+    size, before = len(on_disk()), logged.rows_of(only_call())
+
+    erase([found[1].id], actor=owner, reason="asked by the person")
+
+    assert b"Zuidoostbeemster" not in on_disk() and found[1].id.encode() not in on_disk()
+    assert logged.rows_of(only_call()) == [before[0], *before[2:]]
+    assert logged.rows_of(only_call())[-1]["warnings"] and len(on_disk()) == size
+    assert only_call()["user"] == business.pk
+
+    erase([each.id for each in found], actor=owner, reason="asked by the person")
+
+    assert (logged.rows_of(only_call()), only_call()["asked"]) == ([], len(rows))
+    assert (only_call()["user"], only_call()["user_name"]) == (None, "")
+    assert b"Oostzaan" not in on_disk() and len(on_disk()) == size
+
+
+@pytest.mark.parametrize("count", [2, MANY])
+def test_it_does_not_come_back_when_the_log_is_read_again(
+    release: Release,
+    business: User,
+    owner: User,
+    erase: Erase,
+    monkeypatch: pytest.MonkeyPatch,
+    count: int,
+) -> None:
+    gone, *kept = ask(release, business, count)
     erase([gone], actor=owner, reason="asked by the person")
     LogSegment.objects.update(offset=0)  # a database that was restored from before
     Prediction.objects.all().delete()
@@ -95,8 +133,8 @@ def test_it_does_not_come_back_when_the_log_is_read_again(
 
     log.ingest(wait=True)
 
-    assert list(Prediction.objects.values_list("public_id", flat=True)) == [kept]
-    assert counted == [1]
+    assert sorted(Prediction.objects.values_list("public_id", flat=True)) == sorted(kept)
+    assert counted == [count - 1]
 
 
 def test_another_machine_cleans_its_own_segments_at_its_tick(

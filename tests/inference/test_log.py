@@ -10,9 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
-from inference import log, records, segments
+from inference import ids, log, ports, records, segments, validation
 from inference.models import LogSegment, Prediction
+from inference.ports import CallBatch
 from inference.predictions import predict
 from registry.models import Release, Role, User
 from tests import factories
@@ -38,12 +41,12 @@ from tests.inference import answers
 runners.predict = answers.classify
 model, user = RegisteredModel.objects.get(), User.objects.get(email="business@example.com")
 
-def ask():
+def ask(count):
     while True:
-        for row in predict(model, [answers.row(), answers.row(age=70)], actor=user, channel="api").rows:
+        for row in predict(model, answers.rows(count), actor=user, channel="api").rows:
             os.write(1, f"{row.id}\\n".encode())
 
-threads = [threading.Thread(target=ask) for _each in range(3)]
+threads = [threading.Thread(target=ask, args=[count]) for count in (1, 2, 10)]  # by row and by column
 for thread in threads: thread.start()
 """
 )
@@ -95,6 +98,47 @@ def test_reading_twice_changes_nothing(release: Release, business: User) -> None
     assert log.ingest() == 1
     assert log.ingest() == 0
     assert Prediction.objects.count() == 3
+
+
+many_rows = st.lists(
+    st.fixed_dictionaries(
+        {"age": st.integers(0, 120), "city": st.sampled_from(["Delhi", "Pune", "Zuidoostbeemster"])},
+        optional={"income": st.none() | st.integers(0, 9) | st.floats(0, 1e12)},
+    ),
+    min_size=validation.MANY,
+    max_size=validation.MANY + 3,
+)
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(many_rows, st.booleans())
+def test_a_call_written_by_row_and_by_column_is_taken_in_alike(
+    release: Release, business: User, monkeypatch: pytest.MonkeyPatch, rows: list[Any], explain: bool
+) -> None:
+    public_ids = ids.new_ids(len(rows))
+
+    def taken_in() -> tuple[Any, Any]:
+        batches: list[CallBatch] = []
+        monkeypatch.setattr(ports, "sinks", [batches.append])
+        predict(release.model, rows, actor=business, channel="api", ids=public_ids, explain=explain)
+        assert log.ingest(wait=True) == 1
+        [batch] = batches
+        names = ("public_id", "inputs", "label", "value", "probabilities", "warnings", "why")
+        counts = (batch.columns.to_pydict(), batch.labels, batch.values, batch.probabilities)
+        return list(Prediction.objects.order_by("pk").values_list(*names)), counts
+
+    by_column, counted = taken_in()
+    assert len(by_column) == len(rows)
+    again, counted_again = taken_in()
+    assert (again, [len(each) for each in counted_again[1:]]) == (by_column, [0, 0, 0])
+    Prediction.objects.all().delete()
+    with monkeypatch.context() as patch:
+        patch.setattr(validation, "MANY", len(rows) + 1)
+        by_row, counted_by_row = taken_in()
+    Prediction.objects.all().delete()
+
+    assert repr(by_row) == repr(by_column)
+    assert repr(counted_by_row) == repr(counted)
 
 
 def test_a_finished_segment_goes_when_it_was_read(release: Release, business: User) -> None:
