@@ -5,8 +5,6 @@ import json
 import os
 import time
 
-import numpy as np
-
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 PREFIX = "p_"
 
@@ -14,10 +12,8 @@ PREFIX = "p_"
 def new_ids(count: int) -> list[str]:
     """So many fresh ids: 48 bits of milliseconds, 80 random bits, in 26 characters."""
     moment = PREFIX + _encode(time.time_ns() // 1_000_000 << 80)[:10]
-    if count == 1:
-        return [moment + _encode(int.from_bytes(os.urandom(10)))[10:]]
-    pairs = np.frombuffer(os.urandom(16 * count), "<u2").reshape(count, 8) & 1023
-    return [moment + tail for tail in _PAIRS_TABLE[pairs].view("<U16").ravel().tolist()]
+    dice = os.urandom(16 * count).translate(_LETTERS).decode()
+    return [moment + dice[at : at + 16] for at in range(0, len(dice), 16)]
 
 
 def derived_id(seed: str, *parts: str) -> str:
@@ -27,7 +23,8 @@ def derived_id(seed: str, *parts: str) -> str:
 
 
 _PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
-_PAIRS_TABLE = np.array(_PAIRS, "<U2")
+#: What each byte stands for: the five bits that one character holds.
+_LETTERS = (_ALPHABET * 8).encode()
 
 
 def _encode(number: int) -> str:
