@@ -161,7 +161,7 @@ def compare(a: ModelVersion, b: ModelVersion, *, first_look: bool = False) -> di
         "state": kept.state if kept else "none",
         "dataset": _dataset(kept.dataset) if kept else None,
         "measured_rows": result.get("labelled", 0),
-        "metrics": _metrics(result.get("metrics") or {"a": a.figures, "b": b.figures}),
+        "metrics": _metrics(result["metrics"]) if result.get("metrics") else _own_figures(a, b),
         "facts": _facts(a, b),
         "schema": [asdict(change) for change in changes],
         "schema_words": [asdict(line) for line in differences.schema_lines(changes)],
@@ -189,8 +189,17 @@ def _metrics(found: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
     return [_change(name, found["a"].get(name), found["b"].get(name)) for name in names]
 
 
+def _own_figures(a: ModelVersion, b: ModelVersion) -> list[dict[str, Any]]:
+    """What each version's own checks measured; beside it, and never held against it, what only an author declares."""
+    measured = set(a.measured_metrics) & set(b.measured_metrics)
+    return [
+        each if each["name"] in measured else {**each, "delta": None, "better": None}
+        for each in _metrics({"a": a.figures, "b": b.figures})
+    ]
+
+
 def _change(name: str, a: Any, b: Any) -> dict[str, Any]:
-    """A figure of both; `better` is null where they are the same or one is not known."""
+    """A figure of both; `better` is null where they are the same, or one is not known."""
     if not all(isinstance(value, int | float) for value in (a, b)):
         return {"name": name, "a": a, "b": b, "delta": None, "better": None}
     better = None if measures.is_same(b, a) else (b < a) == measures.is_less_better(name)

@@ -61,6 +61,24 @@ def test_it_says_who_is_better_on_which_rows_and_for_whom(approver, client, pair
     assert "hx-get" not in html.split('id="comparison"')[1].split(">")[0]
 
 
+@pytest.mark.parametrize(
+    ("measured", "said"),
+    [({}, "v1, v2: declared by the author"), ({"accuracy": 0.8}, "v2: declared by the author")],
+)
+def test_what_an_author_declares_is_shown_and_not_held_against_another(business, client, db, measured, said):
+    model = factories.create_model(slug="loans")
+    factories.create_version(model=model, declared_metrics={"accuracy": 0.8}, measured_metrics=measured)
+    factories.create_version(model=model, declared_metrics={"accuracy": 0.95})
+    client.force_login(business)
+
+    html = page(client).content.decode()
+
+    assert f"{said}, not measured on the same rows" in html
+    assert "0.950" in html
+    assert "▲" not in html
+    assert "nobody can say which is better" in html
+
+
 def test_who_may_not_see_the_data_sees_no_rows(business, client, pair):
     kept(pair)
     client.force_login(business)

@@ -236,7 +236,7 @@ def test_the_figures_of_a_version_that_served_twice_are_those_of_both_times(oper
         html = figures_of(client, model, number)
         assert html.count('<td class="num">20</td>') == 2
         assert html.count('<td class="num">10.0 %</td>') == 2
-    assert "in all the times that it served" in html
+    assert "over all the times that it served" in html
     dialog = client.get(page_of(model)).content.decode().split("<dialog")[1]
     assert len(re.findall(r"<time[^>]+>[^<]+</time> – <time", dialog)) == 2
 

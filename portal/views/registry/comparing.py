@@ -56,10 +56,16 @@ def compared(a: ModelVersion | None, b: ModelVersion, user: User) -> dict[str, A
         "comparison": found if may_see else comparing.without_rows(found),
         "a": a,
         "b": b,
+        "declared": declared(a, b),
         "may_see_rows": may_see,
         "is_computing": found["state"] in ("waiting", "running"),
         "compare_url": compare_url(b.model, a, b),
     }
+
+
+def declared(*versions: ModelVersion) -> str:
+    """Those of them that the checks could not measure, by name: their figures are their authors' word."""
+    return ", ".join(version.label for version in versions if not version.measured_metrics)
 
 
 def compare_url(model: RegisteredModel, a: ModelVersion, b: ModelVersion) -> str:

@@ -25,6 +25,7 @@ from portal.templatetags.portal_tags import count, duration, percent
 from portal.views.acts import attempt, on_the_record, problems, require_role
 from portal.views.gates import get_model, get_version, person, whole_number
 from portal.views.model_page import model_page, names_of_approvers, service_of
+from portal.views.registry.comparing import declared
 from registry import permissions
 from registry.actions import releases as verbs
 from registry.audit import Action
@@ -205,7 +206,7 @@ def _choice(
         served_before=len(served[:-_TIMES_SHOWN]),
         metrics=[(name, then.get(name), now.get(name)) for name in sorted({*then, *now})][:4],
         is_fair=same is not None,
-        declared=_declared(target.version, current.version),
+        declared=declared(target.version, current.version),
         is_comparable=not comparing.why_not(target.version, current.version),
         unused=unused,
         needed=[change.field for change in changes if change.kind == "added"],
@@ -214,11 +215,6 @@ def _choice(
         is_undo=is_undo,
         is_open=is_open,
     )
-
-
-def _declared(*versions: ModelVersion) -> str:
-    """Those of them that the checks could not measure, by name."""
-    return ", ".join(version.label for version in versions if not version.measured_metrics)
 
 
 def release_figures(request: HttpRequest, slug: str, number: int) -> HttpResponse:
@@ -233,10 +229,15 @@ def release_figures(request: HttpRequest, slug: str, number: int) -> HttpRespons
         "then": then,
         "now": now,
         "service": _service_lines(then, now, covered),
-        "covered": [(one.version.label, covered[one.pk]) for one in (now, then)],
+        "covered": [_shown(one.version, covered[one.pk]) for one in (now, then)],
         "senders": _senders(then, now),
     }
     return render(request, "registry/_rollback_figures.html", context)
+
+
+def _shown(version: ModelVersion, times: list[Interval]) -> tuple[str, list[Interval], int]:
+    """A version, the latest of the times that its figures cover, and how many more there are."""
+    return version.label, times[-_TIMES_SHOWN:], len(times[:-_TIMES_SHOWN])
 
 
 def _senders(then: Release, now: Release) -> list[tuple[str, int, int]]:
