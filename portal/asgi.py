@@ -3,6 +3,8 @@
 What takes no waiting has been answered before it comes here, see `portal.server`.
 """
 
+import gc
+
 from django.conf import settings
 
 from portal.threads import Receive, Scope, Send, Threads
@@ -24,6 +26,9 @@ class Door:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        # What is there now stays, and is not looked through again: that would hold up every answer for a while.
+        gc.collect()
+        gc.freeze()
         start_warming()
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 from celery import Celery, Task
-from celery.signals import setup_logging, worker_ready
+from celery.signals import setup_logging, worker_init, worker_ready
 from django_structlog.celery.steps import DjangoStructLogInitStep
 from kombu.entity import Queue
 
@@ -33,6 +33,9 @@ class RecordedTask(Task):
 
 
 DEFAULT_QUEUE, BATCH_QUEUE, TICK_QUEUE = "modelgate", "modelgate-batch", "modelgate-tick"
+
+#: Where processors are short, the worker gets a third of what the web server gets.
+BACKGROUND = 5
 
 app = Celery("modelgate", task_cls=RecordedTask)
 app.set_default()  # in every thread, not only in the one that imports this
@@ -62,6 +65,12 @@ app.autodiscover_tasks()
 @setup_logging.connect
 def keep_our_logging(**kwargs: Any) -> None:
     """Celery leaves logging alone when somebody listens here: Django's settings have set it up."""
+
+
+@worker_init.connect
+def make_way(**kwargs: Any) -> None:
+    """Somebody waits for what the web server does; files and checks may take a little longer."""
+    os.nice(BACKGROUND)
 
 
 @worker_ready.connect

@@ -10,6 +10,7 @@ import io
 import re
 import secrets
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
@@ -112,7 +113,7 @@ class ShortPath:
         if caller is None or question is None:
             return None
         request_id, language = _request_id(environ), _language(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
-        with translation.override(language):
+        with _speaking(language):
             answer = predictions.predict_at_once(
                 caller.model, question.rows, known=known, **_asked(caller, question, request_id)
             )
@@ -130,7 +131,7 @@ class ShortPath:
         if caller is None or question is None:
             return None
         request_id, language = _request_id(environ), _language(environ.get("HTTP_ACCEPT_LANGUAGE", ""))
-        with translation.override(language):
+        with _speaking(language):
             try:
                 answer = predictions.predict(
                     caller.model, question.rows, known=known, **_asked(caller, question, request_id)
@@ -286,6 +287,11 @@ def _asked(caller: _Caller, question: _Question, request_id: str) -> dict[str, A
 
 
 # --- how it is answered ---
+
+
+def _speaking(language: str) -> AbstractContextManager[Any]:
+    """What is spoken already needs no change, which takes longer than most of an answer's parts."""
+    return nullcontext() if translation.get_language() == language else translation.override(language)
 
 
 def _problem(error: Exception, caller: _Caller, request_id: str, environ: Environ) -> HttpResponse:

@@ -31,11 +31,15 @@ class Words:
         self.values = pa.array(known, pa.string())
 
 
+#: A column, and the words that are known of it.
+Wanted = tuple[str, Words]
+
+
 class Source(Protocol):
     count: int
 
     def numbers(self, names: Sequence[str]) -> Array: ...
-    def codes(self, name: str, words: Words) -> Array: ...
+    def codes(self, wanted: Sequence[Wanted]) -> Array: ...
     def absent(self, name: str) -> Array: ...
 
     # As the runner hands columns to a graph: nothing that its type cannot hold is rounded into it.
@@ -57,9 +61,11 @@ class Rows:
         except (TypeError, ValueError, OverflowError):
             raise Declined from None
 
-    def codes(self, name: str, words: Words) -> Array:
-        find, unseen = words.codes.get, words.unseen
-        return np.array([find(get(name), unseen) for get in self._gets], np.int64)
+    def codes(self, wanted: Sequence[Wanted]) -> Array:
+        finds = [(name, words.codes.get, words.unseen) for name, words in wanted]
+        return np.array(
+            [[find(get(name), unseen) for name, find, unseen in finds] for get in self._gets], np.int64
+        )
 
     def absent(self, name: str) -> Array:
         return np.array([get(name) is None for get in self._gets], np.float64)
@@ -116,11 +122,16 @@ class Lists:
                 raise Declined from None
         return matrix
 
-    def codes(self, name: str, words: Words) -> Array:
-        column = self._columns.get(name)
-        if column is None:
-            return np.full(self.count, words.nothing)
-        return np.fromiter(map(words.codes.get, column, repeat(words.unseen)), np.int64, self.count)
+    def codes(self, wanted: Sequence[Wanted]) -> Array:
+        found = np.empty((self.count, len(wanted)), np.int64)
+        for place, (name, words) in enumerate(wanted):
+            column = self._columns.get(name)
+            found[:, place] = (
+                words.nothing
+                if column is None
+                else np.fromiter(map(words.codes.get, column, repeat(words.unseen)), np.int64, self.count)
+            )
+        return found
 
     def absent(self, name: str) -> Array:
         column = self._columns.get(name)
@@ -167,14 +178,17 @@ class Columns:
         except pa.ArrowException:
             raise Declined from None
 
-    def codes(self, name: str, words: Words) -> Array:
-        if name not in self._names:
-            return np.full(self.count, words.nothing)
+    def codes(self, wanted: Sequence[Wanted]) -> Array:
+        found = np.empty((self.count, len(wanted)), np.int64)
+        for place, (name, words) in enumerate(wanted):
+            found[:, place] = self._codes(name, words) if name in self._names else words.nothing
+        return found
+
+    def _codes(self, name: str, words: Words) -> Array:
         column = self._text(name)
         found: Array = pc.fill_null(pc.index_in(column, words.values), words.unseen).to_numpy()
-        found = found.astype(np.int64)
         if column.null_count:
-            found[column.is_null().to_numpy()] = words.nothing
+            found = np.where(column.is_null().to_numpy(), words.nothing, found)
         return found
 
     def absent(self, name: str) -> Array:

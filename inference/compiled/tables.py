@@ -13,7 +13,7 @@ from inference.compiled.sources import Source, Words
 DECLINES, NOWHERE = -2, -1
 MAX_KEYS = 20_000
 
-#: Each row's code in a table: 0 … n - 1 the known values, n nothing, n + 1 anything else.
+#: A row's code in each table: 0 … n - 1 the known values, n nothing, n + 1 anything else. One column a table.
 Codes = Callable[[Source, list[Array]], Array]
 
 
@@ -23,28 +23,27 @@ def one_hot(reader: Reader, claim: dict[str, Any]) -> tuple[int, Step]:
     ends = reader.parts.integers(claim.get("starts"), (len(tables) + 1,), 0, 1 << 30)
     width = int(ends[-1])
     runs = starts(ends, len(tables), width).tolist()
+    counts, codes = _codes(reader, tables)
     columns = []
-    for place, table in enumerate(tables):
-        count, codes = _codes(reader, table)
+    for place, (table, count) in enumerate(zip(tables, counts, strict=True)):
         given = reader.parts.integers(
             table.get("places"), (count + 2,), DECLINES, runs[place + 1] - runs[place]
         )
         places = np.where(given < 0, np.where(given == NOWHERE, width, DECLINES), given + runs[place])
-        columns.append((codes, places.astype(np.intp)))
-    return width, _marking(columns, width)
+        columns.append(places.astype(np.intp))
+    return width, _marking(codes, columns, width)
 
 
-def _marking(columns: list[tuple[Codes, Array]], width: int) -> Step:
-    declines = any((places == DECLINES).any() for _codes, places in columns)
+def _marking(codes: Codes, columns: list[Array], width: int) -> Step:
+    places, begins = _one_behind_another(columns)
+    declines = bool((places == DECLINES).any())
 
     def step(source: Source, done: list[Array]) -> Array:
+        marks = places[codes(source, done) + begins]
+        if declines and (marks < 0).any():
+            raise Declined
         found = np.zeros((source.count, width + 1))  # the last column takes what belongs nowhere
-        rows = np.arange(source.count)
-        for codes, places in columns:
-            marks = places[codes(source, done)]
-            if declines and (marks < 0).any():
-                raise Declined
-            found[rows, marks] = 1.0
+        found[np.arange(source.count)[:, np.newaxis], marks] = 1.0
         return found[:, :width]
 
     return step
@@ -52,32 +51,58 @@ def _marking(columns: list[tuple[Codes, Array]], width: int) -> Step:
 
 def lookup(reader: Reader, claim: dict[str, Any]) -> tuple[int, Step]:
     """The numbers that stand for each row's category."""
-    columns = []
-    width = 0
-    for table in reader.mappings(claim.get("tables")):
-        count, codes = _codes(reader, table)
-        values = reader.parts.floats(table.get("values"), (count + 2, None))
-        declines = reader.parts.flags(table.get("declines"), (count + 2,))
-        columns.append((codes, values, declines if declines.any() else None))
-        width += values.shape[1]
+    tables = reader.mappings(claim.get("tables"))
+    counts, codes = _codes(reader, tables)
+    columns, refused = [], []
+    for table, count in zip(tables, counts, strict=True):
+        columns.append(reader.parts.floats(table.get("values"), (count + 2, None)))
+        refused.append(reader.parts.flags(table.get("declines"), (count + 2,)))
+    declines, begins = _one_behind_another(refused)
+    numbers = _numbers(columns, begins)
 
     def step(source: Source, done: list[Array]) -> Array:
-        found = []
-        for codes, values, declines in columns:
-            rows = codes(source, done)
-            if declines is not None and declines[rows].any():
-                raise Declined
-            found.append(values[rows])
-        return found[0] if len(found) == 1 else np.concatenate(found, axis=1)
+        found = codes(source, done)
+        if has_refused and declines[found + begins].any():
+            raise Declined
+        return numbers(found)
 
-    return width, step
+    has_refused = bool(declines.any())
+    return sum(values.shape[1] for values in columns), step
 
 
-def _codes(reader: Reader, table: dict[str, Any]) -> tuple[int, Codes]:
-    return _number_codes(reader, table) if "of" in table else _text_codes(reader, table)
+def _numbers(columns: list[Array], begins: Array) -> Callable[[Array], Array]:
+    """From codes to numbers; at one stroke where each table has one for each code."""
+    if all(values.shape[1] == 1 for values in columns):
+        flat = np.concatenate(columns)[:, 0]
+        return lambda codes: flat[codes + begins]
+    return lambda codes: np.concatenate(
+        [values[codes[:, place]] for place, values in enumerate(columns)], axis=1
+    )
 
 
-def _text_codes(reader: Reader, table: dict[str, Any]) -> tuple[int, Codes]:
+def _one_behind_another(columns: list[Array]) -> tuple[Array, Array]:
+    """All tables as one, and where each begins in it."""
+    lengths = [len(column) for column in columns]
+    return np.concatenate(columns), np.cumsum([0, *lengths[:-1]])
+
+
+def _codes(reader: Reader, tables: list[dict[str, Any]]) -> tuple[list[int], Codes]:
+    """How many values each table knows, and the codes of rows."""
+    if not any("of" in table for table in tables):
+        wanted = [_text_keys(reader, table) for table in tables]
+        return [words.count for _name, words in wanted], lambda source, _done: source.codes(wanted)
+    counts, each = zip(*(_own_codes(reader, table) for table in tables), strict=True)
+    return list(counts), lambda source, done: np.concatenate([one(source, done) for one in each], axis=1)
+
+
+def _own_codes(reader: Reader, table: dict[str, Any]) -> tuple[int, Codes]:
+    if "of" in table:
+        return _number_codes(reader, table)
+    wanted = [_text_keys(reader, table)]
+    return wanted[0][1].count, lambda source, _done: source.codes(wanted)
+
+
+def _text_keys(reader: Reader, table: dict[str, Any]) -> tuple[str, Words]:
     name = reader.name(table.get("input"), "text")
     keys, fill = table.get("keys"), table.get("fill")
     if not isinstance(keys, list) or len(keys) > MAX_KEYS:
@@ -86,8 +111,7 @@ def _text_codes(reader: Reader, table: dict[str, Any]) -> tuple[int, Codes]:
         raise BadForm("keys")
     if len(set(keys)) != len(keys):
         raise BadForm("a key that is there twice")
-    words = Words(keys, fill)
-    return len(keys), lambda source, _done: source.codes(name, words)
+    return name, Words(keys, fill)
 
 
 def _is_word(value: object) -> bool:
@@ -108,7 +132,7 @@ def _number_codes(reader: Reader, table: dict[str, Any]) -> tuple[int, Codes]:
         raise BadForm("keys")
 
     def codes(_source: Source, done: list[Array]) -> Array:
-        given = done[of][:, 0]
+        given = done[of]
         if not np.isfinite(given).all() and np.isinf(given).any():
             raise Declined
         if not count:
