@@ -56,14 +56,17 @@ def rows_of(call: Mapping[str, Any]) -> list[dict[str, Any]]:
         by_row(chances) if chances else [None] * len(columns["id"]),
         strict=True,
     )
-    names = ("id", "inputs", "label", "value", "probabilities")
     return [
         {
-            **dict(zip(names, row, strict=True)),
+            "id": public_id,
+            "inputs": inputs,
+            "label": label,
+            "value": value,
+            "probabilities": by_class,
             "warnings": columns["warnings"].get(str(place), []),
             "why": columns["why"].get(str(place)),
         }
-        for place, row in enumerate(cells)
+        for place, (public_id, inputs, label, value, by_class) in enumerate(cells)
     ]
 
 
