@@ -6,6 +6,7 @@ errors are shown. One thread does it all: to the system, "the parent died" means
 """
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -30,12 +31,22 @@ if sys.platform == "linux":  # elsewhere only an orderly end takes the children 
 if os.getppid() == int(sys.argv[1]):  # else the parent died before we could ask to be told
     os.execv(sys.argv[2], sys.argv[2:])
 """
+PR_SET_PDEATHSIG = 1
 LOG_BYTES = 20 * 2**20
 SECONDS_BETWEEN_REPEATS = 300
 HARMLESS = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
 LEVEL = re.compile(
     r"\[(?:warning|error|critical) *\]|\b(?:WARNING|ERROR|CRITICAL)\b|^Traceback \(most recent"
 )
+
+
+def end_with_parent() -> None:
+    """This process ends in order when its parent dies, however that happens."""
+    parent = os.getppid()
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:  # it died before we could ask to be told
+        signal.raise_signal(signal.SIGTERM)
 
 
 class CannotStart(Exception):

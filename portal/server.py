@@ -9,8 +9,10 @@ runner, a slow client) is a task of the event loop, as ever, and answered by the
 """
 
 import asyncio
+import fcntl
 import io
 import sys
+import termios
 from typing import Any, cast
 
 import structlog
@@ -25,6 +27,7 @@ logger = structlog.get_logger(__name__)
 IDLE = 75.0  # seconds that a kept connection may rest
 LONGEST_BODY = 256 << 10  # bytes; reading a longer one takes the loop from others for too long
 LONGEST_HEAD = 64 << 10  # bytes of request line and headers; and of what frames a body, beside its own bytes
+MOST_HEADERS = 200
 FRAMING = 9  # bytes at most around one byte of a body that is sent byte by byte
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
@@ -35,8 +38,8 @@ class Connection(HttpToolsProtocol):
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
         self._body: bytearray | None = None  # of a request that may be answered here
-        self._is_last = False
-        self._is_within = True  # a message has begun, or should have
+        self._is_last = self._is_deaf = False
+        self._is_within = self._is_in_head = True  # a message has begun, or should have
         self._heard_at = self.loop.time()
         self._framing = 0  # bytes of this message, less those that its body accounts for
         self._unsent = sys.maxsize  # bytes, when somebody last looked
@@ -54,17 +57,21 @@ class Connection(HttpToolsProtocol):
     def _look(self) -> None:
         """Let go of clients that do not say what they want, do not go, or do not take what they were given."""
         silent = self.loop.time() - self._heard_at
-        if self.transport.is_closing():
+        if self.transport.is_closing() or self.flow.write_paused:
             self._abort_if_stuck()
         elif not self._is_busy() and silent > (SILENCE if self._is_within else IDLE):
             self.transport.close()
         self._next_look = self.loop.call_later(SILENCE, self._look)
 
     def _abort_if_stuck(self) -> None:
-        unsent = self.transport.get_write_buffer_size()
+        unsent = self.transport.get_write_buffer_size() + _unsent_by_kernel(self.transport)
         if unsent >= self._unsent:
             self.transport.abort()
         self._unsent = unsent
+
+    def resume_writing(self) -> None:
+        self._unsent = sys.maxsize
+        super().resume_writing()
 
     def _is_busy(self) -> bool:
         """A task answers a request of this connection."""
@@ -73,18 +80,47 @@ class Connection(HttpToolsProtocol):
     # --- what the parser tells ---
 
     def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
         self._heard_at = self.loop.time()
         self._framing += len(data)
         super().data_received(data)
+        self._framing = max(self._framing, 0)  # who has sent a long body may not send long trailers for it
         if self._framing > LONGEST_HEAD and not self.transport.is_closing():
-            self.transport.write(TOO_LONG)
-            self.transport.close()
+            self._refuse(TOO_LONG)
+
+    def _refuse(self, answer: bytes) -> None:
+        """Not in the place of an answer that another request still waits for."""
+        if self._is_busy():
+            self.transport.abort()
+            return
+        self.transport.write(answer)
+        self.transport.close()
+
+    def send_400_response(self, msg: str) -> None:
+        if self._is_busy():
+            self.transport.abort()
+        else:
+            super().send_400_response(msg)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """The parser takes what follows for another protocol's. It is the request's own body, and never a request."""
+        self._is_deaf = True
+        self.cycle.keep_alive = False
 
     def on_message_begin(self) -> None:
-        self._is_within = True
+        self._is_within = self._is_in_head = True
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_in_head:
+            return  # a trailer comes too late to say who calls
+        if len(self.headers) >= MOST_HEADERS:
+            raise ValueError("too many headers")
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        self._is_in_head = False
         if self._may_be_short():
             self._body = bytearray()
         else:
@@ -110,6 +146,7 @@ class Connection(HttpToolsProtocol):
             self._send(response)
             return
         super().on_headers_complete()
+        self.cycle.keep_alive = self.cycle.keep_alive and not self._is_last
         super().on_body(body)
         super().on_message_complete()
 
@@ -159,3 +196,13 @@ class Connection(HttpToolsProtocol):
             super().shutdown()
         else:
             self._is_last = True
+
+
+def _unsent_by_kernel(transport: asyncio.Transport) -> int:
+    """Bytes that are on their way to the client; where the system does not tell, none."""
+    connection = transport.get_extra_info("socket")
+    try:
+        told = fcntl.ioctl(connection.fileno(), termios.TIOCOUTQ, bytes(4))
+    except (AttributeError, OSError):
+        return 0
+    return int.from_bytes(told, sys.byteorder)

@@ -25,6 +25,7 @@ Result = TypeVar("Result")
 
 PART = 64 << 10  # bytes of a long answer that are sent together
 SILENCE = 30.0  # seconds that a client may let a thread wait for the next part
+TOO_LATE = Response("408 Request Timeout", [("Content-Length", "0"), ("Connection", "close")], b"")
 LAST_SECONDS = 3.0  # for what is under way when the server is told to stop
 
 
@@ -131,6 +132,7 @@ class _Exchange:
         self._receive = receive
         self._send = send
         self._begun: tuple[str, list[Header]] | None = None
+        self._is_sending = False
 
     def answer(self, application: WSGI, scope: Scope) -> Response | None:
         """The whole answer; None where it was long and has been sent."""
@@ -138,7 +140,7 @@ class _Exchange:
         try:
             return self._passed_on(application(environ_of(scope, body), self._begin))
         except ClientGone:
-            return None
+            return None if self._is_sending else TOO_LATE
 
     def _passed_on(self, parts: Iterable[bytes]) -> Response | None:
         try:
@@ -153,6 +155,7 @@ class _Exchange:
 
     def _send_parts(self, parts: Iterable[bytes]) -> None:
         """ClientGone as soon as there is nobody to read the rest: making it may take long."""
+        self._is_sending = True
         has_left = self._bridge.begin(_left(self._receive))
         try:
             for message in self._messages(parts):

@@ -4,7 +4,7 @@ Whoever answers many times a second cannot ask the database each time who calls 
 was told under the present mark; when the mark is another one, all of it is forgotten at once. On SQLite the mark is
 read for every question, or every 5 ms by the event loop, on PostgreSQL at most every 0.1 s, so a rollback or a revoked
 key is seen by every process on every machine within that time. Even if a change had left no mark, nothing is remembered
-for longer than 1.5 s.
+for longer than 10 s.
 """
 
 import sqlite3
@@ -19,7 +19,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 
 from registry.models import ChangeMark
 
-LONGEST = 1.5  # seconds
+LONGEST = 10.0  # seconds
 RENEWED = 1 / 2  # of it, after which what was asked meanwhile is asked again, while everybody still remembers
 SHARED = 0.1  # seconds for which one reading serves all threads, where a reading is a trip over the network
 SHARED_BY_LOOP = 0.005  # seconds for which one reading of a file serves the event loop
@@ -153,7 +153,7 @@ _QUESTION = f"SELECT mark FROM {ChangeMark._meta.db_table} WHERE id = 1"  # noqa
 
 
 def _mark(database: Any, within: float) -> str | None:
-    global _read, _read_at  # noqa: PLW0603
+    global _read, _read_at
     if database.vendor == "sqlite":
         # Past the framework's cursors, which take ten times as long as the question.
         if database.connection is None:
@@ -164,9 +164,10 @@ def _mark(database: Any, within: float) -> str | None:
     if now - _read_at > within:
         with database.cursor() as cursor:
             cursor.execute(_QUESTION)
-            _read = _word(cursor.fetchone())
-        if changes_here == _changes_here:  # else it may have been read before the last of them
-            _read_at = now
+            found = _word(cursor.fetchone())
+        if changes_here != _changes_here:  # it may have been read before the last of them
+            return found
+        _read, _read_at = found, now
     return _read
 
 

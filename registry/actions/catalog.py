@@ -105,7 +105,7 @@ def change_model(model: RegisteredModel, *, actor: Any, **changes: Any) -> Regis
         raise _invalid(sorted(unknown)[0], "not_changeable", _("This cannot be changed."))
     # Others may have changed it since it was read: what is not named here stays as they left it.
     RegisteredModel.objects.select_for_update().get(pk=model.pk)
-    model.refresh_from_db(fields=["policy", "deleted_at"])
+    model.refresh_from_db(fields=["name", "question", "description", "policy", "deleted_at"])
     gate.require_present(model)
     before = _model_facts(model)
     if "policy" in changes:

@@ -1,6 +1,7 @@
 """Connections of the web server: what is answered on them at once, what goes on to a task, and who is let go."""
 
 import asyncio
+import socket
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -10,7 +11,7 @@ from uvicorn.server import ServerState
 
 from portal import server
 from portal.gateway import Environ, Response
-from portal.server import IDLE, LONGEST_BODY, LONGEST_HEAD, Connection
+from portal.server import IDLE, LONGEST_BODY, LONGEST_HEAD, MOST_HEADERS, Connection
 from portal.threads import SILENCE, Receive, Scope, Send
 
 PATH = "/api/v1/models/loans/predict/"
@@ -248,6 +249,18 @@ def test_a_request_that_is_half_here_is_answered_before_the_server_ends(within: 
     assert world.wire.is_closed
 
 
+def test_a_half_request_that_needs_a_task_is_the_last_one_too(within: Within) -> None:
+    async def story(world: World) -> None:
+        world.hear(request(b"wait half")[:-2])
+        world.connection.shutdown()
+        world.hear(b"lf")
+
+    world = within(story)
+
+    assert world.wire.bodies == [b"task"]
+    assert world.wire.is_closed
+
+
 def test_who_is_idle_when_the_server_ends_is_let_go(within: Within) -> None:
     async def story(world: World) -> None:
         world.hear(request())
@@ -272,9 +285,86 @@ def test_heads_and_trailers_without_an_end_are_refused(within: Within, endless: 
             if not world.wire.is_closed:
                 world.hear(b"x" * 1000)
         assert world.wire.is_closed
+        if world.state.tasks:  # a task waits for the rest of the body
+            assert world.wire.is_aborted
+        else:
+            assert b"HTTP/1.1 431 " in world.wire.sent
         world.connection.connection_lost(None)
 
-    assert b"HTTP/1.1 431 " in within(story).wire.sent
+    within(story)
+
+
+def test_a_long_body_buys_no_long_trailers(within: Within) -> None:
+    async def story(world: World) -> None:
+        body = b"x" * 100_000
+        world.hear(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n" % len(body) + body)
+        world.hear(b"\r\n0\r\n")
+        for _part in range(LONGEST_HEAD // 1000 + 2):
+            if not world.wire.is_closed:
+                world.hear(b"a: b\r\n" * 200)
+        assert world.wire.is_aborted, "a task answers already: nobody else may"
+        world.connection.connection_lost(None)
+
+    within(story)
+
+
+def test_a_trailer_is_no_header(within: Within) -> None:
+    seen: list[Scope] = []
+
+    async def story(world: World) -> None:
+        app = world.connection.app
+
+        async def spying(scope: Scope, receive: Receive, send: Send) -> None:
+            await app(scope, receive, send)  # type: ignore[arg-type]
+            seen.append(scope)
+
+        world.connection.app = spying  # type: ignore[assignment]
+        world.hear(b"POST / HTTP/1.1\r\nA: 1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}\r\n")
+        world.hear(b"0\r\nX-Forwarded-For: 6.6.6.6\r\n\r\n")
+
+    assert within(story).in_tasks == [("/", b"{}")]
+    assert [name for name, _value in seen[0]["headers"]] == [b"a", b"transfer-encoding"]
+
+
+def test_too_many_headers_are_refused(within: Within) -> None:
+    many = b"".join(b"X-%d: 1\r\n" % each for each in range(MOST_HEADERS + 1))
+
+    world = within(heard(b"GET / HTTP/1.1\r\n" + many + b"\r\n"))
+
+    assert world.wire.sent.startswith(b"HTTP/1.1 400 ")
+    assert world.wire.is_closed
+    assert not world.in_tasks
+
+
+def test_what_follows_an_upgrade_is_no_request(within: Within) -> None:
+    """The parser stops at the head, whatever length the head announces."""
+    hidden = request(b"hidden", path="/hidden/")
+
+    async def story(world: World) -> None:
+        world.hear(
+            b"POST /x HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n"
+            b"Content-Length: %d\r\n\r\n" % len(hidden)
+        )
+        world.hear(hidden)
+
+    world = within(story)
+
+    assert [path for path, _body in world.in_tasks] == ["/x"]
+    assert b"\r\nconnection: close\r\n" in world.wire.sent
+    assert world.wire.is_closed
+
+
+def test_nonsense_gets_no_answer_in_the_place_of_another(within: Within) -> None:
+    async def story(world: World) -> None:
+        world.may_answer.clear()
+        world.hear(request(b"wait"))
+        await asyncio.sleep(0)
+        world.hear(b"\x00nonsense\r\n\r\n")
+        assert world.wire.is_aborted
+        world.connection.connection_lost(None)
+        world.may_answer.set()
+
+    assert within(story).wire.sent == b""
 
 
 def test_a_body_sent_byte_by_byte_is_no_head(within: Within) -> None:
@@ -327,3 +417,38 @@ def test_who_does_not_take_the_last_answer_is_cut_off(within: Within) -> None:
         assert world.wire.is_aborted
 
     within(story)
+
+
+def test_who_reads_slowly_is_not_cut_off(within: Within) -> None:
+    async def story(world: World) -> None:
+        world.may_answer.clear()
+        world.hear(request(b"wait"))
+        await asyncio.sleep(0)
+        for _part in range(3):
+            world.wire.unsent = 500
+            world.connection.pause_writing()
+            world.later(SILENCE)
+            world.connection.resume_writing()
+        assert not world.wire.is_closed
+        world.connection.pause_writing()
+        world.later(SILENCE)
+        world.later(SILENCE)
+        assert world.wire.is_aborted, "it has read nothing for that long"
+        world.connection.connection_lost(None)
+        world.may_answer.set()
+
+    within(story)
+
+
+def test_what_the_kernel_has_not_sent_yet_counts() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.send(b"x" * 1000)
+        wire = Wire()
+        wire._extra["socket"] = ours  # type: ignore[attr-defined]
+
+        before = server._unsent_by_kernel(wire)
+        theirs.recv(1000)
+
+        assert before >= 1000
+        assert server._unsent_by_kernel(wire) == 0

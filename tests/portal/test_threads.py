@@ -241,3 +241,13 @@ def test_a_silent_client_does_not_hold_a_thread(monkeypatch: pytest.MonkeyPatch,
 
     assert bool(caught) == is_reading
     assert stream.is_closed.is_set() != is_reading
+
+
+def test_a_request_that_never_came_whole_is_told_so() -> None:
+    def application(environ: Environ, _start: StartResponse) -> Iterable[bytes]:
+        environ["wsgi.input"].read()
+        raise AssertionError("never whole")
+
+    client = exchange(application, Client(b"abc", is_whole=False))
+
+    assert client.seen[0]["status"] == 408

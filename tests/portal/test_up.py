@@ -5,6 +5,7 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -98,6 +99,33 @@ def test_two_web_processes_share_one_cache(portal: Portal) -> None:
     )
 
     assert "portal_cache" in tables
+
+
+def test_web_processes_end_with_their_parent_however_it_ends(portal: Portal) -> None:
+    """Else they keep the port, and answer with what they remember."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [*MANAGE, "web", "--port", str(port), "--web-processes", "2"]
+    environ = {**environment(), "MODELGATE_DATA_DIR": str(portal.data_dir)}
+    web = subprocess.Popen(command, cwd=ROOT, env=environ, stdin=subprocess.DEVNULL)
+    try:
+        wait_until(lambda: _answers(port), 60)
+        children = descendants(web.pid)
+        assert len(children) >= 2
+    finally:
+        web.kill()
+        web.wait()
+
+    wait_until(lambda: not [pid for pid in children if _lives(pid)], 60)
+
+
+def _answers(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/livez", timeout=5) as answer:
+            return bool(answer.status == 200)
+    except OSError:
+        return False
 
 
 def test_sigterm_is_as_good_as_ctrl_c(tmp_path: Path) -> None:

@@ -235,6 +235,18 @@ def test_models_that_share_a_name_already_can_be_changed_otherwise(author: User)
     assert sorted(RegisteredModel.objects.values_list("name", flat=True)) == ["LOANS", "Loans of 2027"]
 
 
+def test_who_changes_something_else_does_not_undo_a_rename(author: User) -> None:
+    model = create_model(name="Loans", question="Who pays?", owners=[author])
+    as_read_before = RegisteredModel.objects.get(pk=model.pk)
+    catalog.change_model(model, name="Old loans", actor=author)
+    other = catalog.create_model(slug="new", name="Loans", task="classification", actor=author)
+
+    catalog.change_model(as_read_before, question="Who pays late?", actor=author)
+
+    assert [RegisteredModel.objects.get(pk=each.pk).name for each in (model, other)] == ["Old loans", "Loans"]
+    assert RegisteredModel.objects.get(pk=model.pk).question == "Who pays late?"
+
+
 def test_the_name_of_a_deleted_model_is_free(author: User) -> None:
     create_model(name="Loans", deleted_at=timezone.now())
 

@@ -269,7 +269,7 @@ def _first_answer(release: Release, *, by: str) -> Prediction | None:
         return first
     try:
         if 0 < log.waiting_bytes() <= _READ_IN_PASSING:
-            log.ingest(wait=True)
+            log.ingest()
     except Exception:
         logger.exception("the log cannot be read for a first answer")
     return answers.first()
