@@ -13,6 +13,8 @@ import fcntl
 import io
 import sys
 import termios
+import time
+from collections import deque
 from typing import Any, cast
 
 import structlog
@@ -28,8 +30,39 @@ IDLE = 75.0  # seconds that a kept connection may rest
 LONGEST_BODY = 256 << 10  # bytes; reading a longer one takes the loop from others for too long
 LONGEST_HEAD = 64 << 10  # bytes of request line and headers; and of what frames a body, beside its own bytes
 MOST_HEADERS = 200
+STRETCH = 0.001  # seconds of arithmetic between two looks at who else is ready
 FRAMING = 9  # bytes at most around one byte of a body that is sent byte by byte
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
+
+
+class Line:
+    """Whole requests that wait for the loop's own arithmetic, in the order in which they came.
+
+    Answering each as soon as it is read is not fair: the loop sees who is ready once a round, so whoever was answered
+    last in one round sends the next request too late for the following one, comes last again, and always waits twice
+    as long as everybody else. So the loop looks for new requests in between.
+    """
+
+    def __init__(self) -> None:
+        self._waiting: deque[Connection] = deque()
+        self._is_served = False
+
+    def join(self, connection: "Connection") -> None:
+        self._waiting.append(connection)
+        if not self._is_served:
+            self._is_served = True
+            connection.loop.call_soon(self._serve, connection.loop)
+
+    def _serve(self, loop: asyncio.AbstractEventLoop) -> None:
+        until = time.perf_counter() + STRETCH
+        try:
+            self._waiting.popleft().answer()
+            while self._waiting and time.perf_counter() < until:
+                self._waiting.popleft().answer()
+        finally:
+            self._is_served = bool(self._waiting)
+            if self._is_served:
+                loop.call_soon(self._serve, loop)
 
 
 class Connection(HttpToolsProtocol):
@@ -37,7 +70,10 @@ class Connection(HttpToolsProtocol):
 
     def __init__(self, *given: Any, **named: Any) -> None:
         super().__init__(*given, **named)
-        self._body: bytearray | None = None  # of a request that may be answered here
+        self._line: Line = self.app_state.setdefault("line", Line())
+        self._body: bytearray | None = None  # of a request that may be answered here, as far as it has come
+        self._whole: bytes | None = None  # of one that waits in the line
+        self._is_kept = True  # by that one
         self._is_last = self._is_deaf = False
         self._is_within = self._is_in_head = True  # a message has begun, or should have
         self._heard_at = self.loop.time()
@@ -50,6 +86,7 @@ class Connection(HttpToolsProtocol):
         self._next_look = self.loop.call_later(SILENCE, self._look)
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._whole = None
         if self._next_look is not None:
             self._next_look.cancel()
         super().connection_lost(exc)
@@ -74,14 +111,15 @@ class Connection(HttpToolsProtocol):
         super().resume_writing()
 
     def _is_busy(self) -> bool:
-        """A task answers a request of this connection."""
-        return self.cycle is not None and not self.cycle.response_complete
+        """A request of this connection waits for its answer."""
+        return self._whole is not None or (self.cycle is not None and not self.cycle.response_complete)
 
     # --- what the parser tells ---
 
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
             return
+        self.answer()
         self._heard_at = self.loop.time()
         self._framing += len(data)
         super().data_received(data)
@@ -109,6 +147,7 @@ class Connection(HttpToolsProtocol):
         self.cycle.keep_alive = False
 
     def on_message_begin(self) -> None:
+        self.answer()
         self._is_within = self._is_in_head = True
         super().on_message_begin()
 
@@ -140,15 +179,9 @@ class Connection(HttpToolsProtocol):
         if self._body is None:
             super().on_message_complete()
             return
-        body, self._body = bytes(self._body), None
-        response = self._at_once(body)
-        if response is not None:
-            self._send(response)
-            return
-        super().on_headers_complete()
-        self.cycle.keep_alive = self.cycle.keep_alive and not self._is_last
-        super().on_body(body)
-        super().on_message_complete()
+        self._whole, self._body = bytes(self._body), None
+        self._is_kept = self.parser.should_keep_alive()
+        self._line.join(self)
 
     # --- the short path ---
 
@@ -167,6 +200,20 @@ class Connection(HttpToolsProtocol):
         length = next((value for name, value in self.headers if name == b"content-length"), b"")
         return length.isdigit() and len(length) < 9 and int(length) <= LONGEST_BODY
 
+    def answer(self) -> None:
+        """Answer what waits in the line, if anything does: in its turn, or before more of this connection is read."""
+        if self._whole is None:
+            return
+        body, self._whole = self._whole, None
+        response = self._at_once(body)
+        if response is not None:
+            self._send(response)
+            return
+        super().on_headers_complete()
+        self.cycle.keep_alive = self._is_kept and not self._is_last
+        super().on_body(body)
+        super().on_message_complete()
+
     def _at_once(self, body: bytes) -> Response | None:
         try:
             self.scope["method"] = "POST"
@@ -178,7 +225,7 @@ class Connection(HttpToolsProtocol):
             return None
 
     def _send(self, response: Response) -> None:
-        is_last = self._is_last or not self.parser.should_keep_alive()
+        is_last = self._is_last or not self._is_kept
         head = [STATUS_LINE[int(response.status[:3])]]
         for name, value in self.server_state.default_headers:
             head += (name, b": ", value, b"\r\n")
@@ -191,8 +238,8 @@ class Connection(HttpToolsProtocol):
             self.transport.close()
 
     def shutdown(self) -> None:
-        """The server ends: a request that is half here is still answered."""
-        if self._body is None:
+        """The server ends: a request that is here, if only half, is still answered."""
+        if self._body is None and self._whole is None:
             super().shutdown()
         else:
             self._is_last = True

@@ -121,7 +121,10 @@ def _array(view: memoryview, at: int, claim: object) -> tuple[Array, int]:
     if end > len(view):
         raise BadForm("array beyond the end")
     try:
-        return np.frombuffer(view[at:end], dtype).reshape(shape), end
+        # In a place of its own: where the file has it, numpy would copy it to a better one at every use.
+        found = np.frombuffer(view[at:end], dtype).reshape(shape).copy()
+        found.flags.writeable = False
+        return found, end
     except ValueError:  # nothing by a number that no array has
         raise BadForm("array shape") from None
 

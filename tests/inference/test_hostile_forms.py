@@ -60,6 +60,14 @@ def test_the_forms_that_are_changed_here_are_sound() -> None:
         assert CompiledForm(data).answer_rows(ROWS).indices.shape == (2,)
 
 
+def test_arrays_lie_where_numpy_uses_them_as_they_are_and_stay_what_they_were() -> None:
+    """Where the file has them, numpy would copy them to a better place at every use."""
+    arrays = [array for data in sound() for array in Parts(data)._arrays]
+
+    assert all(array.flags.aligned and array.flags.c_contiguous for array in arrays)
+    assert not any(array.flags.writeable for array in arrays)
+
+
 def test_a_shape_that_no_array_has_is_refused() -> None:
     shape = [0, 2**31 - 1, 2**31 - 1]
     head = json.dumps({"plan": {}, "arrays": [["<f8", shape]], "graphs": [], "made_with": {}}).encode()

@@ -63,8 +63,9 @@ class Wire(asyncio.Transport):
 class World:
     """One connection, and what was asked where."""
 
-    def __init__(self) -> None:
+    def __init__(self, shared: dict[str, Any] | None = None) -> None:
         self.wire = Wire()
+        self.shared = {} if shared is None else shared  # by all connections of a server
         self.at_once: list[Environ] = []
         self.in_tasks: list[tuple[str, bytes]] = []
         self.may_answer = asyncio.Event()
@@ -81,7 +82,7 @@ class World:
             log_config=None,
         )
         self.loop = asyncio.get_running_loop()
-        self.connection = Connection(config, self.state, {}, self.loop)
+        self.connection = Connection(config, self.state, self.shared, self.loop)
         self.connection.connection_made(self.wire)
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -107,10 +108,16 @@ class World:
         for part in parts:
             self.connection.data_received(part)
 
+    async def turn(self) -> None:
+        """The loop goes round: the line is served, tasks go on."""
+        for _round in range(3):
+            await asyncio.sleep(0)
+
     async def settle(self) -> None:
+        await self.turn()
         while self.state.tasks:
             await asyncio.wait(self.state.tasks)
-            await asyncio.sleep(0)
+            await self.turn()
 
     def later(self, seconds: float) -> None:
         """That time passes without a sound, and the connection looks."""
@@ -211,7 +218,7 @@ def test_answers_keep_the_order_of_their_requests(within: Within) -> None:
     async def story(world: World) -> None:
         world.may_answer.clear()
         world.hear(request(b"1") + request(b"wait 2") + request(b"3") + request(b"4"))
-        await asyncio.sleep(0)
+        await world.turn()
         assert world.wire.bodies == [b"short"], "the third must not pass the second, which waits"
         world.may_answer.set()
 
@@ -219,6 +226,26 @@ def test_answers_keep_the_order_of_their_requests(within: Within) -> None:
 
     assert [body for _path, body in world.in_tasks] == [b"wait 2", b"3", b"4"]
     assert world.wire.bodies == [b"short", b"task", b"task", b"task"]
+
+
+def test_requests_of_all_connections_are_answered_in_the_order_in_which_they_came(
+    within: Within, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "STRETCH", 0.0)
+
+    async def story(world: World) -> None:
+        others = [World(world.shared) for _each in range(2)]
+        for name, each in zip("abc", [world, *others], strict=True):
+            each.hear(request(name.encode() + b"1"))
+        await asyncio.sleep(0)
+        assert world.wire.bodies == [b"short"]
+        assert others[0].wire.bodies == [], "the loop looks for others first"
+        world.hear(request(b"a2"))
+        await asyncio.gather(*(each.turn() for each in [world, *others]))
+
+    world = within(story)
+
+    assert [environ["body"] for environ in world.at_once] == [b"a1", b"b1", b"c1", b"a2"]
 
 
 def test_an_error_of_the_short_path_is_for_a_task(within: Within, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -254,6 +281,7 @@ def test_a_half_request_that_needs_a_task_is_the_last_one_too(within: Within) ->
         world.hear(request(b"wait half")[:-2])
         world.connection.shutdown()
         world.hear(b"lf")
+        await world.turn()
 
     world = within(story)
 
@@ -358,7 +386,7 @@ def test_nonsense_gets_no_answer_in_the_place_of_another(within: Within) -> None
     async def story(world: World) -> None:
         world.may_answer.clear()
         world.hear(request(b"wait"))
-        await asyncio.sleep(0)
+        await world.turn()
         world.hear(b"\x00nonsense\r\n\r\n")
         assert world.wire.is_aborted
         world.connection.connection_lost(None)
@@ -387,6 +415,7 @@ def test_the_silent_are_let_go(within: Within, said: bytes, seconds: float) -> N
     async def story(world: World) -> None:
         if said:
             world.hear(said)
+        await world.turn()
         world.later(seconds - 1)
         assert not world.wire.is_closed
         world.later(2)
@@ -398,7 +427,7 @@ def test_who_waits_for_an_answer_may_be_silent(within: Within) -> None:
     async def story(world: World) -> None:
         world.may_answer.clear()
         world.hear(request(b"wait"))
-        await asyncio.sleep(0)
+        await world.turn()
         world.later(IDLE * 10)
         assert not world.wire.is_closed
         world.may_answer.set()
@@ -409,6 +438,7 @@ def test_who_waits_for_an_answer_may_be_silent(within: Within) -> None:
 def test_who_does_not_take_the_last_answer_is_cut_off(within: Within) -> None:
     async def story(world: World) -> None:
         world.hear(request(b"{}", "Connection: close"))
+        await world.turn()
         for unsent in (500, 400, 300):
             world.wire.unsent = unsent
             world.later(SILENCE)
@@ -423,7 +453,7 @@ def test_who_reads_slowly_is_not_cut_off(within: Within) -> None:
     async def story(world: World) -> None:
         world.may_answer.clear()
         world.hear(request(b"wait"))
-        await asyncio.sleep(0)
+        await world.turn()
         for _part in range(3):
             world.wire.unsent = 500
             world.connection.pause_writing()
