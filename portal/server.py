@@ -11,6 +11,7 @@ runner, a slow client) is a task of the event loop, as ever, and answered by the
 import asyncio
 import fcntl
 import io
+import re
 import sys
 import termios
 import time
@@ -32,6 +33,7 @@ LONGEST_HEAD = 64 << 10  # bytes of request line and headers; and of what frames
 MOST_HEADERS = 200
 STRETCH = 0.001  # seconds of arithmetic between two looks at who else is ready
 FRAMING = 9  # bytes at most around one byte of a body that is sent byte by byte
+PLAIN = re.compile(rb"/api/v1/models/[a-z0-9-]+/predict/")
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -127,6 +129,10 @@ class Connection(HttpToolsProtocol):
         if self._framing > LONGEST_HEAD and not self.transport.is_closing():
             self._refuse(TOO_LONG)
 
+    def eof_received(self) -> None:
+        """Who has said all may still listen; the transport closes after this."""
+        self.answer()
+
     def _refuse(self, answer: bytes) -> None:
         """Not in the place of an answer that another request still waits for."""
         if self._is_busy():
@@ -188,7 +194,7 @@ class Connection(HttpToolsProtocol):
     def _may_be_short(self) -> bool:
         """A prediction whose body is announced as a short one, and nobody's answer is before it in the line."""
         return (
-            self.url.endswith(b"/predict/")
+            PLAIN.fullmatch(self.url) is not None
             and self.parser.get_method() == b"POST"
             and self.parser.get_http_version() == "1.1"
             and not (self._is_busy() or self.pipeline or self.flow.write_paused)
@@ -202,7 +208,7 @@ class Connection(HttpToolsProtocol):
 
     def answer(self) -> None:
         """Answer what waits in the line, if anything does: in its turn, or before more of this connection is read."""
-        if self._whole is None:
+        if self._whole is None or self.transport.is_closing():
             return
         body, self._whole = self._whole, None
         response = self._at_once(body)

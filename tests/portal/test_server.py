@@ -196,6 +196,8 @@ def test_it_may_come_in_parts_of_any_size(within: Within, size: int) -> None:
         request(method="PUT"),
         request(path="/models/loans/"),
         request(path=PATH + "?x=1"),
+        request(path="/%61pi/v1/models/loans/predict/"),
+        request(path="http://x" + PATH),
         request(b"x" * (LONGEST_BODY + 1)),
         request(version="1.0"),
         request(b"{}", "Expect: 100-continue"),
@@ -274,6 +276,24 @@ def test_a_request_that_is_half_here_is_answered_before_the_server_ends(within: 
 
     assert world.wire.bodies == [b"short"]
     assert world.wire.is_closed
+
+
+def test_who_says_no_more_is_answered_before_the_connection_closes(within: Within) -> None:
+    async def story(world: World) -> None:
+        world.hear(request())
+        world.connection.eof_received()
+        assert world.wire.bodies == [b"short"]
+
+    within(story)
+
+
+def test_nothing_is_computed_for_who_has_left(within: Within) -> None:
+    async def story(world: World) -> None:
+        world.hear(request())
+        world.wire.close()
+        world.connection.connection_lost(None)
+
+    assert not within(story).at_once
 
 
 def test_a_half_request_that_needs_a_task_is_the_last_one_too(within: Within) -> None:
