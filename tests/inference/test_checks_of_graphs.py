@@ -39,7 +39,7 @@ def test_it_passes_every_check(author, modeld):
 def test_its_engine_says_whether_a_web_process_may_open_it(author):
     assert upload(author, graphs.of_pipeline()).engine == "onnx"
     recurrent = graphs.data([graphs.node("CumSum", "X axis")], constants=[graphs.constant("axis", 1)])
-    version = upload(author, recurrent, model=create_model(author, slug="second"))
+    version = upload(author, recurrent, model=create_model(author, slug="second", name="Second"))
 
     assert version.engine == "runner"
     assert "CumSum" in version.globals["graph"]["kept_out"]
