@@ -29,6 +29,8 @@ CHILD_BITS, RANK_BITS, FEATURE_BITS = 25, 22, 16
 TO_FEATURE = CHILD_BITS + RANK_BITS
 NO_RANK = (1 << RANK_BITS) - 1  # of a missing value, and of a leaf: nothing is above it
 CHILD = (1 << CHILD_BITS) - 1
+#: As arrays: of a plain number numpy makes one at every step, which takes longer than the step with few rows.
+_TO_FEATURE, _TO_SIGN, _CHILD = np.array(TO_FEATURE), np.array(63), np.array(CHILD)
 
 
 class Walk:
@@ -74,22 +76,22 @@ class Walk:
 
     def _walked(self, at: Array, ranks: Array, count: int, has_gaps: bool) -> Array:
         """From the roots, tree by tree for each row, to the leaves."""
-        word, found = np.empty((2, len(at)), np.int64)
-        row = np.tile(np.arange(count), len(at) // count) if count > 1 else None
+        word, found, right = np.empty((3, len(at)), np.int64)
+        row, stride = np.tile(np.arange(count), len(at) // count) if count > 1 else None, np.array(count)
         for _level in range(self._depth):
             self._words.take(at, out=word, mode="clip")
-            np.right_shift(word, TO_FEATURE, out=found)
+            np.right_shift(word, _TO_FEATURE, found)
             if row is not None:
-                np.multiply(found, count, out=found)
-                np.add(found, row, out=found)
-            right = ranks.take(found, mode="clip")
+                np.multiply(found, stride, found)
+                np.add(found, row, found)
+            ranks.take(found, out=right, mode="clip")
             is_gap = (right >> CHILD_BITS & NO_RANK) == NO_RANK if has_gaps else None
-            np.subtract(word, right, out=right)
-            np.right_shift(right, 63, out=right)  # -1 where the row is above the node, else 0
+            np.subtract(word, right, right)
+            np.right_shift(right, _TO_SIGN, right)  # -1 where the row is above the node, else 0
             if is_gap is not None:
                 right[is_gap & self._missing_left.take(at)] = 0
-            np.bitwise_and(word, CHILD, out=at)
-            np.subtract(at, right, out=at)
+            np.bitwise_and(word, _CHILD, at)
+            np.subtract(at, right, at)
         return at
 
 
