@@ -27,6 +27,10 @@ class Bar:
     share: float
     is_answer: bool
 
+    @property
+    def told(self) -> str:
+        return show_share(self.share)
+
 
 @dataclass(frozen=True)
 class InputLine:

@@ -36,7 +36,7 @@ class KeyForm(forms.Form):
         label=lazy("Ends after"), choices=DAYS, coerce=int, initial=90, widget=forms.RadioSelect
     )
     rate = forms.IntegerField(
-        label=lazy("At most so many predictions calls a minute"),
+        label=lazy("Prediction calls a minute, at most"),
         required=False,
         min_value=1,
         max_value=HIGHEST_RATE,

@@ -10,6 +10,7 @@ from django.urls import reverse
 
 from inference import log, runners
 from inference.models import Feedback, Prediction
+from portal import answers as shown
 from registry.models import Release, Role, User
 from tests import factories
 from tests.inference import answers
@@ -119,6 +120,14 @@ def test_it_answers_in_the_words_of_the_business(page: Client, release: Release)
     assert '"city": "Pune"' in text
     log.ingest()
     assert Prediction.objects.get().channel == "page"
+
+
+def test_a_bar_and_the_sentence_above_it_tell_a_chance_alike() -> None:
+    shares = {"no": 0.00004, "yes": 0.99996}
+    target = factories.create_version(schema=SCHEMA).schema_object.target
+
+    assert shown.chance(target, "yes", shares) == ">99.9 % chance: Likely to repay"
+    assert [bar.told for bar in shown.bars(target, "yes", shares)] == [">99.9 %", "<0.1 %"]
 
 
 def test_it_prints_warnings_with_the_answer(page: Client, release: Release) -> None:
