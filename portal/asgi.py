@@ -32,6 +32,8 @@ class Door:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         _let_nothing_hold_up_answers()
+        if multiprocessing.parent_process() is not None:
+            launcher.end_with_parent()
         start_warming()
         await send({"type": "lifespan.startup.complete"})
         await receive()
@@ -45,8 +47,6 @@ def _let_nothing_hold_up_answers() -> None:
     gc.freeze()
     # Beside a thread that computes, each turn of the loop would wait for 5 ms.
     sys.setswitchinterval(TURN)
-    if multiprocessing.parent_process() is not None:
-        launcher.end_with_parent()
 
 
 application = Door(settings.MODELGATE_WEB_THREADS)

@@ -22,7 +22,7 @@ import structlog
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from portal.gateway import Response
-from portal.threads import SILENCE, Scope, environ_of
+from portal.threads import SILENCE, Scope, encoded, environ_of
 from portal.wsgi import application as short_path
 
 logger = structlog.get_logger(__name__)
@@ -33,7 +33,7 @@ LONGEST_HEAD = 64 << 10  # bytes of request line and headers; and of what frames
 MOST_HEADERS = 200
 STRETCH = 0.001  # seconds of arithmetic between two looks at who else is ready
 FRAMING = 9  # bytes at most around one byte of a body that is sent byte by byte
-PLAIN = re.compile(rb"/api/v1/models/[a-z0-9-]+/predict/")
+PLAIN = re.compile(short_path.PATH.pattern.encode())
 TOO_LONG = b"HTTP/1.1 431 Request Header Fields Too Large\r\nconnection: close\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -75,8 +75,8 @@ class Connection(HttpToolsProtocol):
         self._line: Line = self.app_state.setdefault("line", Line())
         self._body: bytearray | None = None  # of a request that may be answered here, as far as it has come
         self._whole: bytes | None = None  # of one that waits in the line
-        self._is_kept = True  # by that one
-        self._is_last = self._is_deaf = False
+        self._is_kept = True  # after the answer to that one
+        self._is_deaf = False
         self._is_within = self._is_in_head = True  # a message has begun, or should have
         self._heard_at = self.loop.time()
         self._framing = 0  # bytes of this message, less those that its body accounts for
@@ -186,7 +186,7 @@ class Connection(HttpToolsProtocol):
             super().on_message_complete()
             return
         self._whole, self._body = bytes(self._body), None
-        self._is_kept = self.parser.should_keep_alive()
+        self._is_kept = self._is_kept and self.parser.should_keep_alive()
         self._line.join(self)
 
     # --- the short path ---
@@ -216,7 +216,7 @@ class Connection(HttpToolsProtocol):
             self._send(response)
             return
         super().on_headers_complete()
-        self.cycle.keep_alive = self._is_kept and not self._is_last
+        self.cycle.keep_alive = self._is_kept
         super().on_body(body)
         super().on_message_complete()
 
@@ -231,16 +231,13 @@ class Connection(HttpToolsProtocol):
             return None
 
     def _send(self, response: Response) -> None:
-        is_last = self._is_last or not self._is_kept
         head = [STATUS_LINE[int(response.status[:3])]]
-        for name, value in self.server_state.default_headers:
+        for name, value in [*self.server_state.default_headers, *encoded(response.headers)]:
             head += (name, b": ", value, b"\r\n")
-        for name_, value_ in response.headers:
-            head += (name_.lower().encode("latin-1"), b": ", value_.encode("latin-1"), b"\r\n")
-        head.append(b"connection: close\r\n\r\n" if is_last else b"\r\n")
+        head.append(b"\r\n" if self._is_kept else b"connection: close\r\n\r\n")
         self.transport.write(b"".join([*head, response.body]))
         self.server_state.total_requests += 1
-        if is_last:
+        if not self._is_kept:
             self.transport.close()
 
     def shutdown(self) -> None:
@@ -248,7 +245,7 @@ class Connection(HttpToolsProtocol):
         if self._body is None and self._whole is None:
             super().shutdown()
         else:
-            self._is_last = True
+            self._is_kept = False
 
 
 def _unsent_by_kernel(transport: asyncio.Transport) -> int:

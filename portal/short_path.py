@@ -45,7 +45,6 @@ from registry.models import PRODUCTION, ApiKey, KeyAction, RegisteredModel
 
 logger = structlog.get_logger(__name__)
 
-_PATH = re.compile(r"/api/v1/models/([a-z0-9-]+)/predict/")
 _BEARER = re.compile(r"Bearer (mg_[A-Za-z0-9_-]+)")
 _ENVIRONMENT = re.compile(r"[a-z0-9-]{1,20}")
 _JSON = frozenset({"application/json", "application/json; charset=utf-8"})
@@ -80,13 +79,15 @@ class _Question:
 class ShortPath:
     """WSGI in front of WSGI; a thread that must never wait asks `at_once`."""
 
+    PATH = re.compile(r"/api/v1/models/([a-z0-9-]+)/predict/")
+
     def __init__(self, django: WSGI) -> None:
         self.django = django
         self._is_pooled = connection.vendor != "sqlite"  # there an open file costs nobody anything
         self._headers: dict[tuple[str, bool], list[Header]] = {}
 
     def __call__(self, environ: Environ, start_response: StartResponse) -> Iterable[bytes]:
-        path = _PATH.fullmatch(environ["PATH_INFO"])
+        path = self.PATH.fullmatch(environ["PATH_INFO"])
         if path is None or not _is_plain(environ):
             return self.django(environ, start_response)
         try:
@@ -101,7 +102,7 @@ class ShortPath:
 
     def at_once(self, environ: Environ) -> Response | None:
         """The answer where it takes no waiting; None, and nothing done, where a thread has to be asked."""
-        path = _PATH.fullmatch(environ["PATH_INFO"])
+        path = self.PATH.fullmatch(environ["PATH_INFO"])
         if path is None or not _is_plain(environ):
             return None
         try:

@@ -221,8 +221,12 @@ async def _sent(send: Send, message: Message) -> None:
 
 
 def _start(status: str, headers: list[Header]) -> Message:
-    encoded = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
-    return {"type": "http.response.start", "status": int(status[:3]), "headers": encoded}
+    return {"type": "http.response.start", "status": int(status[:3]), "headers": encoded(headers)}
+
+
+def encoded(headers: Iterable[Header]) -> list[tuple[bytes, bytes]]:
+    """As servers send them."""
+    return [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
 
 
 def _together(parts: Iterable[bytes]) -> Iterator[bytes]:

@@ -56,12 +56,16 @@ class Known:
         """What `find` says, asked once in a while. What raises is asked again."""
         fact = self._facts.get(name)
         if fact is None or fact.age > LONGEST:
-            fact = Fact(find)
-            if self.mark is not None:
-                self._facts[name] = fact
+            fact = self._found(name, find)
         fact.is_wanted = True
         value: Value = fact.value
         return value
+
+    def _found(self, name: Hashable, find: Callable[[], Any]) -> Fact:
+        fact = Fact(find)
+        if self.mark is not None:
+            self._facts[name] = fact
+        return fact
 
     @property
     def is_wanted(self) -> bool:
@@ -90,13 +94,8 @@ class MustWait(LookupError):
 class Remembered(Known):
     """The same facts for a thread that must never wait."""
 
-    def recall(self, name: Hashable, find: Callable[[], Value]) -> Value:
-        fact = self._facts.get(name)
-        if fact is None or fact.age > LONGEST:
-            raise MustWait
-        fact.is_wanted = True
-        value: Value = fact.value
-        return value
+    def _found(self, name: Hashable, find: Callable[[], Any]) -> Fact:
+        raise MustWait
 
 
 _known = Known(None)

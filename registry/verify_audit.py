@@ -341,7 +341,6 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--key-file", type=Path, help="the key that the seals were made with")
     given = parser.parse_args(arguments)
-    beside = None
     try:
         beside = None if given.seals else seals_beside(given.export)
         key = given.key_file.read_bytes().strip() if given.key_file else None
