@@ -6,7 +6,6 @@ errors are shown. One thread does it all: to the system, "the parent died" means
 """
 
 import contextlib
-import ctypes
 import fcntl
 import json
 import os
@@ -22,6 +21,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from inference.runner import kernel, limits
+
 # A word of Python between fork and the program itself, because a function there (`preexec_fn`) may deadlock.
 TIE = """
 import ctypes, os, signal, sys
@@ -31,7 +32,6 @@ if sys.platform == "linux":  # elsewhere only an orderly end takes the children 
 if os.getppid() == int(sys.argv[1]):  # else the parent died before we could ask to be told
     os.execv(sys.argv[2], sys.argv[2:])
 """
-PR_SET_PDEATHSIG = 1
 LOG_BYTES = 20 * 2**20
 SECONDS_BETWEEN_REPEATS = 300
 HARMLESS = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "TZ")
@@ -44,7 +44,7 @@ def end_with_parent() -> None:
     """This process ends in order when its parent dies, however that happens."""
     parent = os.getppid()
     if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+        kernel.prctl(limits.PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it died before we could ask to be told
         signal.raise_signal(signal.SIGTERM)
 
