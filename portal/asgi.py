@@ -32,8 +32,9 @@ class Door:
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
         _let_nothing_hold_up_answers()
-        if multiprocessing.parent_process() is not None:
-            launcher.end_with_parent()
+        if (parent := multiprocessing.parent_process()) is not None:
+            assert parent.pid is not None
+            launcher.end_with_parent(parent.pid)
         start_warming()
         await send({"type": "lifespan.startup.complete"})
         await receive()

@@ -40,9 +40,8 @@ LEVEL = re.compile(
 )
 
 
-def end_with_parent() -> None:
-    """This process ends in order when its parent dies, however that happens."""
-    parent = os.getppid()
+def end_with_parent(parent: int) -> None:
+    """This process ends in order when its parent, the process of this id, dies: however and whenever that happens."""
     if sys.platform == "linux":
         kernel.prctl(limits.PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:  # it died before we could ask to be told
