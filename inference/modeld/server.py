@@ -95,12 +95,9 @@ class Server:
 
     def _connect(self, client: socket.socket, message: Message) -> None:
         spec = Spec.read(message.get("spec"))
-        if died := str(message.get("died") or ""):
-            self.supervisor.lose(spec.key, died)
-        busy = message.get("busy")
-        runner, conversation = self._open(
-            spec, [str(each) for each in busy] if isinstance(busy, list) else []
-        )
+        for generation in _names(message.get("dead")):
+            self.supervisor.lose(spec.key, generation)
+        runner, conversation = self._open(spec, _names(message.get("busy")))
         introduction = {**_introduction(runner), "copies": self.supervisor.settings.copies}
         with conversation:
             wire.send(client, introduction, [conversation.fileno()])
@@ -147,6 +144,10 @@ class Server:
     def _retire(self, client: socket.socket, message: Message) -> None:
         self.supervisor.retire(str(message.get("key")), float(message.get("drain", 30)))
         wire.send(client, {"ok": True})
+
+
+def _names(generations: Any) -> list[str]:
+    return [str(each) for each in generations] if isinstance(generations, list) else []
 
 
 def _introduction(runner: Runner) -> Message:

@@ -13,6 +13,7 @@ import pyarrow as pa
 from . import compiling, explaining, graphs, jail, limits, loading, scoring, together, wire
 
 MAX_ERROR = 2000
+SECONDS_TO_LISTEN = 2.0  # who does not read keeps the model from others for so long, and is hung up on
 
 #: Errors of our own, whose words need no name of a class before them.
 SPEAKING = (
@@ -73,7 +74,8 @@ def _open_conversation(sock: socket.socket, scorer: Scorer, line: together.Line,
 
 
 def _converse(sock: socket.socket, scorer: Scorer, line: together.Line, only: bool) -> None:
-    """Answer one client."""
+    """Answer one client; who has the runner alone may read as slowly as it likes."""
+    seconds = None if only else SECONDS_TO_LISTEN
     try:
         while True:
             request = wire.receive(sock, wire.MAX_REQUEST)
@@ -82,19 +84,24 @@ def _converse(sock: socket.socket, scorer: Scorer, line: together.Line, only: bo
             elif "why" in request:
                 wire.send(sock, _reasons(scorer, request))
             else:
-                wire.send(sock, _reply(sock, line, request))
+                _answer(sock, line, request, seconds)
     except (OSError, ValueError):
         sock.close()
         if only:
             os._exit(0)
 
 
-def _reply(sock: socket.socket, line: together.Line, request: dict[str, Any]) -> dict[str, Any]:
+def _answer(sock: socket.socket, line: together.Line, request: dict[str, Any], seconds: float | None) -> None:
     try:
         table = scoring.read_rows(request["rows"])
     except Exception as error:
-        return _failure(error)
-    return line.ask(table, partial(wire.send, sock), alone=bool(request.get("alone")))
+        wire.send(sock, _failure(error))
+        return
+
+    def tell(note: dict[str, Any]) -> None:
+        wire.send(sock, note, deadline=wire.Deadline(seconds))
+
+    line.ask(table, tell, alone=bool(request.get("alone")))
 
 
 def _reasons(scorer: Scorer, request: dict[str, Any]) -> dict[str, Any]:

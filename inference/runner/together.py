@@ -5,7 +5,8 @@ so that a row which the model cannot bear fails nobody else's request. A model n
 asked by one of them at a time.
 
 Each caller hears when its rows are begun, and with how many requests they share the call: only so can it tell a model
-that is late with its own rows from one that is late with another's.
+that is late with its own rows from one that is late with another's. And it hears its reply before the next rows are
+begun: what they do to the model is no affair of those who have their answer.
 """
 
 import threading
@@ -31,7 +32,20 @@ class Turn:
     table: pa.Table
     alone: bool
     tell: Tell
-    reply: Reply | None = None
+    is_over: bool = False
+    deaf: OSError | None = None
+
+    def hears(self, note: Reply) -> bool:
+        """Tell it, and whether it still listens."""
+        try:
+            self.tell(note)
+        except OSError as error:
+            self.deaf, self.is_over = error, True
+        return self.deaf is None
+
+    def end(self, reply: Reply) -> None:
+        self.hears(reply)
+        self.is_over = True
 
 
 class Line:
@@ -44,25 +58,27 @@ class Line:
         self._changed = threading.Condition()
         self._is_busy = False
 
-    def ask(self, table: pa.Table, tell: Tell, *, alone: bool = False) -> Reply:
-        """The reply to these rows. Whoever finds the model free asks it for all who wait."""
+    def ask(self, table: pa.Table, tell: Tell, *, alone: bool = False) -> None:
+        """Tell the reply to these rows; raises OSError when nobody listened. Who finds the model free asks for all."""
         turn = Turn(table, alone, tell)
         with self._changed:
             self._waiting.append(turn)
-        while True:
+        while not turn.is_over:
             with self._changed:
-                self._changed.wait_for(lambda: turn.reply is not None or not self._is_busy)
-                if turn.reply is not None:
-                    return turn.reply
+                self._changed.wait_for(lambda: turn.is_over or not self._is_busy)
+                if turn.is_over:
+                    break
                 self._is_busy = True
                 batch, left = self._next(), list(self._waiting)
             try:
-                _tell(left, {"waiting": True})
+                _those_who_hear({"waiting": True}, left)
                 self._answer(batch)
             finally:
                 with self._changed:
                     self._is_busy = False
                     self._changed.notify_all()
+        if turn.deaf is not None:
+            raise turn.deaf
 
     def _next(self) -> list[Turn]:
         """The first in the line, and those right behind it that can share its call."""
@@ -77,10 +93,7 @@ class Line:
         return batch
 
     def _answer(self, batch: list[Turn]) -> None:
-        heard = _tell(batch, {"started": len(batch)})
-        for turn in batch:
-            if turn not in heard:  # its caller hung up: nobody wants to know
-                turn.reply = {}
+        heard = _those_who_hear({"started": len(batch)}, batch)
         if not heard:
             return
         begun = time.perf_counter()
@@ -94,16 +107,8 @@ class Line:
             replies = [self._failure(error)]
         seconds = time.perf_counter() - begun
         for turn, reply in zip(heard, replies, strict=True):
-            turn.reply = {**reply, "seconds": seconds}
+            turn.end({**reply, "seconds": seconds})
 
 
-def _tell(turns: Sequence[Turn], note: Reply) -> list[Turn]:
-    """Those who still listen."""
-    heard = []
-    for turn in turns:
-        try:
-            turn.tell(note)
-        except OSError:
-            continue
-        heard.append(turn)
-    return heard
+def _those_who_hear(note: Reply, turns: Sequence[Turn]) -> list[Turn]:
+    return [turn for turn in turns if turn.hears(note)]

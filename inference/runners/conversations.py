@@ -6,7 +6,7 @@ import socket
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -176,11 +176,12 @@ class Client:
 
         Late alone with our own rows is a ModelTimeout; dying twice alone with them, a ModelUnavailable.
         """
-        end, died, alone, faults = time.monotonic() + 3 * seconds, "", False, 0
+        end, alone, faults = time.monotonic() + 3 * seconds, False, 0
+        dead: set[str] = set()
         for _attempt in range(ATTEMPTS):
             if not _remaining(end):
                 break
-            conversation = self._take(spec, died)
+            conversation = self._take(spec, dead)
             is_sound = False
             try:
                 answer = conversation.ask(spec, table, min(seconds, _remaining(end)), alone=alone)
@@ -197,7 +198,8 @@ class Client:
                 raise errors.garbled(error) from None
             finally:
                 self._lines.give_back(spec.key, conversation, is_sound=is_sound)
-            died, alone = conversation.generation, alone or conversation.sharers > 1
+            dead.add(conversation.generation)
+            alone = alone or conversation.sharers > 0  # it may be our rows: nobody else is to suffer for them
             if faults == FAULTS:
                 break
         raise errors.died() if faults else errors.busy()
@@ -205,7 +207,7 @@ class Client:
     def explain(self, spec: RunnerSpec, question: Question, seconds: float) -> Reasons:
         """Once, by a runner that does nothing else; raises ModelError where there are no reasons to be had."""
         own = replace(spec, key=reasons.key_of(spec))
-        conversation, is_sound = self._take(own, "", patience=0), False
+        conversation, is_sound = self._take(own, set(), patience=0), False
         try:
             found = conversation.explain(own, question, seconds)
             is_sound = True
@@ -235,10 +237,14 @@ class Client:
         return _facts(self._tell({"op": "warm", "spec": spec.to_wire()}, START_SECONDS))
 
     def connect(
-        self, spec: RunnerSpec, died: str = "", busy: Sequence[str] = (), patience: float = PATIENCE
+        self,
+        spec: RunnerSpec,
+        dead: Collection[str] = (),
+        busy: Sequence[str] = (),
+        patience: float = PATIENCE,
     ) -> Conversation:
         """A conversation with one of the version's runners: none that we saw die, and rather none that is busy."""
-        message = {"op": "connect", "spec": spec.to_wire(), "died": died, "busy": list(busy)}
+        message = {"op": "connect", "spec": spec.to_wire(), "dead": sorted(dead), "busy": list(busy)}
         return self._call(message, START_SECONDS, _introduced, patience)
 
     def fresh(self, spec: RunnerSpec) -> Conversation:
@@ -297,13 +303,14 @@ class Client:
             supervisor.close()
         return found
 
-    def _take(self, spec: RunnerSpec, died: str, patience: float = PATIENCE) -> Conversation:
+    def _take(self, spec: RunnerSpec, dead: set[str], patience: float = PATIENCE) -> Conversation:
+        """An open conversation with a runner that is not among the `dead`; those found dead on the way join them."""
         while (known := self._lines.take(spec.key)) is not None:
-            if known.generation != died and known.is_open():
+            if known.generation not in dead and known.is_open():
                 return known
-            died = known.generation
+            dead.add(known.generation)
             self._lines.give_back(spec.key, known, is_sound=False)
-        conversation = self.connect(spec, died, self._lines.busy(spec.key), patience)
+        conversation = self.connect(spec, dead, self._lines.busy(spec.key), patience)
         self._lines.lend(spec.key, conversation)
         return conversation
 
