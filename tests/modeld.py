@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Supervisor:
-    """`python -m inference.modeld` on a socket; it may be killed and started again."""
+    """`python -m inference.modeld` on a socket, as it is installed; it may be killed and started again."""
 
     def __init__(self, socket_path: Path, store: Path, *options: str) -> None:
         self.socket = socket_path
@@ -31,8 +31,7 @@ class Supervisor:
         command = [
             *self.machine,
             sys.executable,
-            "-m",
-            "inference.modeld",
+            str(ROOT / "tests" / "as_installed.py"),
             "--socket",
             str(self.socket),
             "--store",

@@ -141,6 +141,14 @@ def preload(admitted: frozenset[Name]) -> None:
             _try(lambda module=module: importlib.import_module(module))  # type: ignore[misc]
     for module in ("pandas", "pyarrow", "skops.io"):
         _try(lambda module=module: importlib.import_module(module))  # type: ignore[misc]
+    _find_thread_pools()
+
+
+def _find_thread_pools() -> None:
+    """scikit-learn looks once which libraries have threads, when it first needs to: in /proc, closed to a runner."""
+    from sklearn.metrics import pairwise_distances_argmin
+
+    pairwise_distances_argmin([[0.0]], [[0.0]])
 
 
 def _try(action: Callable[[], object]) -> None:

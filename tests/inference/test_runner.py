@@ -10,10 +10,12 @@ import pytest
 import skops.io
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.multiclass import OutputCodeClassifier
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import LinearSVC
 
 from inference.runners import Client, FreshRunner, ModelError, ModelUnavailable
-from tests import trained
+from tests import as_installed, trained
 from tests.inference.conftest import COLUMNS, MakeSpec
 
 pytestmark = pytest.mark.slow
@@ -67,6 +69,26 @@ def test_it_answers_with_numbers(client: Client, make_spec: MakeSpec) -> None:
     np.testing.assert_allclose(
         answer.values, trained.regression().predict(trained.people()[INPUTS]), rtol=1e-12
     )
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [KNeighborsClassifier(algorithm="brute"), OutputCodeClassifier(LogisticRegression(), random_state=0)],
+    ids=["neighbours", "codes"],
+)
+def test_models_that_ask_how_many_threads_there_are_answer(
+    client: Client, make_spec: MakeSpec, estimator: Any
+) -> None:
+    """scikit-learn looks that up in /proc, where no runner may look."""
+    assert {"pytest", "_pytest", "hypothesis"} < as_installed.dev_packages(), (
+        "packages that look it up on the way"
+    )
+    rows = trained.people()[["age"]].astype(float)
+    model = estimator.fit(rows, trained.people()["band"])
+
+    answer = client.predict(make_spec(model, columns=(("age", "number"),)), pa.Table.from_pandas(rows), 20)
+
+    assert answer.labels == model.predict(rows).tolist()
 
 
 def test_a_model_fitted_on_an_array_gets_an_array(client: Client, make_spec: MakeSpec) -> None:
