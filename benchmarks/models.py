@@ -21,7 +21,7 @@ NAMES = {
     "logistic": "logistic regression",
     "forest": "random forest, 200 trees of depth 12",
     "boosted": "histogram gradient boosting, 200 trees",
-    "neighbours": "5 nearest of 2,000 neighbours (nothing to compile)",
+    "neighbours": "5 nearest of 2,000 neighbours (an estimator without a compiled form)",
 }
 
 

@@ -74,7 +74,7 @@ def compare(portal: Portal, name: str, work: Path, python: Path, options: argpar
     models.training_rows(name).to_csv(reference, index=False)
     version = portal.release(name, artifact, reference, data.TARGET)
     form = portal.form_of(name)
-    print(f"\n{models.NAMES[name]} (answers by {version['engine'] if form else 'runner'})")
+    print(f"\n{models.NAMES[name]} (answers by {version['engine']})")
     with ExitStack() as stack:
         servers = {"textbook": stack.enter_context(textbook(python, artifact))}
         if form:

@@ -1,11 +1,15 @@
 """What answers for a version: its compiled form in this process, or the model runner. The answers are the same.
 
-A form that declines rows (scikit-learn would refuse them) hands them to the runner, whose refusal is the answer.
+Or both: the form encodes the rows, and the runner's estimator answers from the matrix. A form that declines rows
+(scikit-learn would refuse them) hands them to the runner, whose refusal is the answer.
 """
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
+from typing import Any
 
+import numpy.typing as npt
 import pyarrow as pa
 
 from inference import compiled, runners
@@ -16,13 +20,15 @@ from inference.validation import Checked, Columns, Given
 from registry.changes import MustWait
 from registry.models import ModelVersion
 
+Estimate = Callable[[npt.NDArray[Any]], Answer]
+
 
 def predict_checked(version: ModelVersion, checked: Checked) -> Answer:
     """Answer validated rows, all or none. Raises ModelError, ModelTimeout or ModelUnavailable."""
     form = choose(version, len(checked.given))
     if form is not None:
         try:
-            return _by_form(form, checked.given)
+            return _by_form(form.asking(_estimate(version)), checked.given)
         except Declined:
             pass
     return runners.predict(version, checked.table)
@@ -41,13 +47,22 @@ def predict_at_once(version: ModelVersion, checked: Checked) -> Answer:
 
 def predict(version: ModelVersion, table: pa.Table, deadline: float | None = None) -> Answer:
     """Answer a validated table, all rows or none. Raises as above."""
-    form = choose(version, table.num_rows)
-    if form is not None:
-        try:
-            return form.answer_table(table)
-        except Declined:
-            pass
-    return runners.predict(version, table, deadline)
+    found = by_form(choose(version, table.num_rows), table, _estimate(version, deadline))
+    return runners.predict(version, table, deadline) if found is None else found
+
+
+def by_form(form: CompiledForm | None, table: pa.Table, estimate: Estimate) -> Answer | None:
+    """A form's answer, with somebody to ask where it ends with the matrix; None where there is none."""
+    if form is None:
+        return None
+    try:
+        return form.asking(estimate).answer_table(table)
+    except Declined:
+        return None
+
+
+def _estimate(version: ModelVersion, deadline: float | None = None) -> Estimate:
+    return partial(runners.predict_encoded, version, deadline=deadline)
 
 
 def _by_form(form: CompiledForm, given: Given) -> Answer:
@@ -65,12 +80,8 @@ class FreshEngine:
 
     def predict(self, table: pa.Table) -> Answer:
         form = choose(self._version, table.num_rows)
-        if form is not None:
-            try:
-                return form.answer_table(table)
-            except Declined:
-                pass
-        return self._runner.predict(table)
+        found = by_form(form, table, self._runner.predict_encoded)
+        return self._runner.predict(table) if found is None else found
 
     def explain(self, question: Question) -> Reasons:
         """The runner explains, whatever answers: it has the model itself."""

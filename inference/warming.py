@@ -66,7 +66,7 @@ def warm() -> int:
 
 def _within_memory() -> Iterator[ModelVersion]:
     serving = Release.objects.answering().order_by("-pk").values_list("version", flat=True)
-    versions = ModelVersion.objects.filter(engine__in=compiled.ENGINES, form__isnull=False).select_related(
+    versions = ModelVersion.objects.filter(engine__in=compiled.WITH_FORM, form__isnull=False).select_related(
         "form"
     )
     found = versions.in_bulk(list(serving))

@@ -31,7 +31,9 @@ def opened(data: bytes | None, reason: str, version: ModelVersion) -> CompiledFo
 
 
 def engine_of(form: CompiledForm) -> str:
-    return compiled.UPLOAD if form.kind == compiled.UPLOAD else compiled.COMPILED
+    return {compiled.UPLOAD: compiled.UPLOAD, compiled.RUNNER: compiled.ENCODED}.get(
+        form.kind, compiled.COMPILED
+    )
 
 
 def require_open_to_us(version: ModelVersion) -> None:

@@ -369,8 +369,11 @@ def check_compiled(case: Case) -> Outcome:
     """A form that answers alike takes over; for any other reason the runner goes on answering, which is no failure."""
     VersionForm.objects.filter(version=case.version).delete()
     try:
+        if case.failed:
+            raise forms.RunnerAnswers(_("an earlier check failed"))
+        forms.require_open_to_us(case.version)
         return _compiled(case)
-    except (forms.RunnerAnswers, parity.Differs) as reason:
+    except NO_FORM as reason:
         return _runner_answers(str(reason))
     except ModelError as error:
         if not runners.is_alive():
@@ -383,25 +386,48 @@ def _runner_answers(reason: str, *log: str) -> Outcome:
 
 
 def _compiled(case: Case) -> Outcome:
-    if case.failed:
-        raise forms.RunnerAnswers(_("an earlier check failed"))
-    forms.require_open_to_us(case.version)
-    made = case.runner.compile(STEP_SECONDS)
-    form = forms.opened(made.form, made.reason, case.version)
-    report = parity.compare(
-        form,
-        lambda table: case.runner.predict(table, STEP_SECONDS),
-        case.schema,
-        forms.base(case.rows, case.schema),
-        boundaries(known(made.form)),
-    )
-    forms.keep(case.version, known(made.form), form, report)
-    case.engine = forms.engine_of(form)
+    """The whole model, else the steps before its estimator."""
+    ends = time.monotonic() + parity.MOST_SECONDS
+    try:
+        report = _form_kept(case, ends, whole=True)
+    except NO_FORM as reason:
+        if case.version.opened[1] == "onnx":
+            raise
+        return _encoded(case, reason, ends)
     if case.engine == UPLOAD:
         said = _("ONNX: the portal opens the graph and answers by itself, exactly as the model service does.")
     else:
         said = _("Compiled: the portal answers by itself, exactly as the model does.")
     return Outcome(said, forms.told(report))
+
+
+def _encoded(case: Case, why_not_whole: Exception, ends: float) -> Outcome:
+    try:
+        report = _form_kept(case, ends, whole=False)
+    except NO_FORM:
+        raise why_not_whole from None
+    said = _(
+        "Half compiled: the portal prepares the rows and asks the runner for the estimator's answer alone,"
+        " because %(reason)s. The answers are exactly the model's."
+    )
+    return Outcome(said % {"reason": why_not_whole}, forms.told(report))
+
+
+def _form_kept(case: Case, ends: float, *, whole: bool) -> parity.Report:
+    """The report of a form that was made, compared and kept; NO_FORM where any of it did not succeed."""
+    made = case.runner.compile(STEP_SECONDS, whole=whole)
+    form = forms.opened(made.form, made.reason, case.version)
+    report = parity.compare(
+        form.asking(lambda matrix: case.runner.predict_encoded(matrix, STEP_SECONDS)),
+        lambda table: case.runner.predict(table, STEP_SECONDS),
+        case.schema,
+        forms.base(case.rows, case.schema),
+        boundaries(known(made.form)),
+        ends,
+    )
+    forms.keep(case.version, known(made.form), form, report)
+    case.engine = forms.engine_of(form)
+    return report
 
 
 def check_golden(case: Case) -> Outcome:
@@ -412,6 +438,8 @@ def check_golden(case: Case) -> Outcome:
     inputs, origin = frozen.rows_of(case.version)
     return Outcome(frozen.keep(case.version, inputs, case.runner.predict(inputs, STEP_SECONDS), origin))
 
+
+NO_FORM = (forms.RunnerAnswers, parity.Differs)
 
 STEPS: dict[str, Callable[[Case], Outcome]] = {
     "hash": check_hash,

@@ -1,7 +1,8 @@
 """A compiled form, opened: rows or a table in, the answers of scikit-learn out, without scikit-learn."""
 
+import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,10 +13,13 @@ from inference.compiled.container import MAX_TEXT, Array, BadForm, Parts
 from inference.compiled.errors import Declined
 from inference.compiled.links import Computed
 from inference.compiled.reading import Reader
+from inference.runners import errors
 from inference.runners.answers import Answer, positive_column
 from registry.schema import Label
 
 UPLOAD = "onnx"
+#: A form that ends with the matrix: a runner answers from it.
+RUNNER = "runner"
 MAX_INPUTS = 10_000
 MAX_CLASSES = 10_000
 #: So many times as much may be done in one part, or in one call.
@@ -29,6 +33,38 @@ class Model(Protocol):
     work: int  # multiplications for one row, where somebody else wrote down what is to be multiplied
 
     def compute(self, matrix: Array) -> Computed: ...
+
+
+Ask = Callable[[Array], Answer]
+
+
+class _NobodyToAsk:
+    """The estimator is with a runner, and nobody is here to ask it: see `CompiledForm.asking`."""
+
+    cells = work = 0
+
+    def compute(self, matrix: Array) -> Computed:
+        raise Declined
+
+
+class _Asked:
+    """The estimator is with a runner."""
+
+    cells = work = 0
+
+    def __init__(self, ask: Ask, classes: tuple[Label, ...], has_probabilities: bool) -> None:
+        self._ask, self._classes, self._has_probabilities = ask, classes, has_probabilities
+
+    def compute(self, matrix: Array) -> Computed:
+        try:
+            answer = self._ask(matrix)
+        except errors.ModelError as error:
+            if error.code != errors.FAILED:
+                raise
+            raise Declined from None
+        if answer.classes != self._classes or (answer.probabilities is None) == self._has_probabilities:
+            raise Declined  # it is not the model that was compared
+        return answer.indices, answer.probabilities, answer.values
 
 
 class Whole(Protocol):
@@ -57,6 +93,11 @@ class _Encoded:
         self._model: Model = _model(parts, claim, reader.widths[self._of], classes)
         self.cells = sum(reader.widths) + self._model.cells
         self.work = self._model.work
+
+    def answered_by(self, model: Model) -> "_Encoded":
+        other = copy.copy(self)
+        other._model = model
+        return other
 
     def compute(self, source: sources.Source) -> Computed:
         done: list[Any] = [None] * self._kept
@@ -97,8 +138,18 @@ class CompiledForm:
         self.most_rows = limits.most_rows(self._whole.work)
         self._positive = positive
 
+    def asking(self, ask: Ask) -> "CompiledForm":
+        """This form, with somebody to ask where it ends with the matrix; a ModelError `model_failed` is Declined."""
+        if not isinstance(self._whole, _Encoded) or self.kind != RUNNER:
+            return self
+        other = copy.copy(self)
+        other._whole = self._whole.answered_by(_Asked(ask, self.classes, self.has_probabilities))
+        return other
+
     def is_quick(self, rows: int) -> bool:
         """About ten milliseconds at most: even who has others waiting may do it."""
+        if self.kind == RUNNER:
+            return False
         return rows * QUICK_CELLS <= self._rows_at_once and rows * QUICK_WORK <= self.most_rows
 
     def answer_rows(self, rows: Sequence[Mapping[str, Any]]) -> Answer:
@@ -163,6 +214,8 @@ def _classes(claim: object) -> tuple[Label, ...]:
 
 
 def _model(parts: Parts, claim: dict[str, Any], width: int, classes: tuple[Label, ...]) -> Model:
+    if claim.get("kind") == RUNNER:
+        return _NobodyToAsk()
     if claim.get("kind") == "linear":
         return linear.Linear(parts, claim, width, len(classes))
     if claim.get("kind") == "trees":

@@ -22,8 +22,11 @@ from registry.schema import Label
 logger = structlog.get_logger(__name__)
 
 COMPILED = "compiled"
+ENCODED = "encoded"
 #: Engines of versions that a web process answers for by itself.
 ENGINES = (COMPILED, UPLOAD)
+#: And those whose rows it encodes at least.
+WITH_FORM = (*ENGINES, ENCODED)
 KEPT = 32
 MOST_BYTES = 256 << 20  # of the files of open forms; an open one takes about twice its file
 TRY_AGAIN_SECONDS = 60.0
@@ -45,7 +48,7 @@ def open_form_of(version: ModelVersion) -> CompiledForm | None:
 
 
 def _key_of(version: ModelVersion) -> Key | None:
-    stored = stored_form(version) if version.engine in ENGINES else None
+    stored = stored_form(version) if version.engine in WITH_FORM else None
     if stored is None:
         return None
     positive = (version.schema.get("target") or {}).get("positive")

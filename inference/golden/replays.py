@@ -6,7 +6,7 @@ rows asked then, with a short deadline. A version whose answers moved is quarant
 
 import time
 from collections.abc import Mapping
-from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pyarrow as pa
@@ -14,8 +14,7 @@ import structlog
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from inference import compiled, dispatch, runners
-from inference.compiled import Declined
+from inference import compiled, dispatch, engines, runners
 from inference.golden import fingerprints, sets
 from inference.models import GoldenSet, Replay, stored_form
 from inference.runners import Answer, ModelError
@@ -158,13 +157,12 @@ def _ask(golden: GoldenSet, version: ModelVersion, seconds: float) -> Replay:
 def _answers(version: ModelVersion, inputs: pa.Table, seconds: float) -> list[Answer]:
     """From everything that may answer for this version: its compiled form needs no model service."""
     form, stored = compiled.form_of(version), stored_form(version)
-    found = []
-    if form is not None:
-        with suppress(Declined):
-            found.append(form.answer_table(inputs))
-    if not found or (stored is not None and stored.runner_from is not None):
-        found.append(_runners_answer(version, inputs, seconds))
-    return found
+    found = engines.by_form(form, inputs, partial(runners.predict_encoded, version, deadline=seconds))
+    runner_answers = stored is not None and stored.runner_from is not None
+    if found is not None and not runner_answers and version.engine in compiled.ENGINES:
+        return [found]
+    asked = _runners_answer(version, inputs, seconds)
+    return [asked] if found is None else [found, asked]
 
 
 def _runners_answer(version: ModelVersion, inputs: pa.Table, seconds: float) -> Answer:

@@ -16,7 +16,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.feature_extraction.text import CountVectorizer, HashingVectorizer
 from sklearn.pipeline import Pipeline
 
-from . import arrays
+from . import arrays, encoded
 from .explaining import Unexplainable
 from .reasoning import Reasoner
 
@@ -24,6 +24,7 @@ MAX_TEXT = 1000
 MAX_WARNINGS = 20
 MAX_CLASSES = 10_000
 MAX_FEATURES = 10_000
+SEARCHES = frozenset({"GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"})
 
 
 class NotServable(ValueError):
@@ -58,6 +59,7 @@ class Scorer:
 
     def __init__(self, model: Any) -> None:
         self.model = model
+        self.estimator = unfolded(model)[1]
         self.kind = _kind(model)
         self.classes = _classes(model) if self.kind == "classifier" else None
         self.has_probabilities = self.kind == "classifier" and hasattr(model, "predict_proba")
@@ -88,10 +90,11 @@ class Scorer:
     def _score(self, table: pa.Table) -> dict[str, Any]:
         if not table.num_rows:  # scikit-learn refuses to answer nothing
             return self._nothing()
-        inputs = self._inputs(table)
+        model, inputs = self._asked(table)
         if self.classes is None:
-            return {"values": self._values(self.model.predict(inputs), table.num_rows)}
-        labels, probabilities = self._ask_classifier(inputs)
+            return {"values": self._values(model.predict(inputs), table.num_rows)}
+        labels = model.predict(inputs)
+        probabilities = model.predict_proba(inputs) if self.has_probabilities else None
         return {
             "labels": self._indices(labels, table.num_rows),
             "probabilities": None
@@ -106,6 +109,19 @@ class Scorer:
             "labels": np.empty(0, "<i4"),
             "probabilities": np.empty((0, len(self.classes)), "<f8") if self.has_probabilities else None,
         }
+
+    def _asked(self, table: pa.Table) -> tuple[Any, Any]:
+        """Who answers, and from what: rows are transformed once for labels and probabilities, with the very same steps.
+
+        Rows that come encoded are for the estimator alone.
+        """
+        if (matrix := encoded.matrix_of(table)) is not None:
+            names = getattr(self.estimator, "feature_names_in_", None)
+            return self.estimator, matrix if names is None else pd.DataFrame(matrix, columns=names)
+        model, inputs = self.model, self._inputs(table)
+        if self.has_probabilities and type(model) is Pipeline and len(model.steps) > 1:
+            return model.steps[-1][1], model[:-1].transform(inputs)
+        return model, inputs
 
     def _inputs(self, table: pa.Table) -> Any:
         if self.feeds == "text":
@@ -129,15 +145,6 @@ class Scorer:
         if self.feeds == "text":
             raise Unexplainable("it reads a text as a whole")
         return self._frame(table)
-
-    def _ask_classifier(self, inputs: Any) -> tuple[Any, Any]:
-        """Label and probabilities; a plain pipeline transforms its rows once for both, with the very same steps."""
-        model = self.model
-        if self.has_probabilities and type(model) is Pipeline and len(model.steps) > 1:
-            inputs = model[:-1].transform(inputs)
-            model = model.steps[-1][1]
-        labels = model.predict(inputs)
-        return labels, model.predict_proba(inputs) if self.has_probabilities else None
 
     def _indices(self, labels: Any, rows: int) -> Any:
         labels = np.asarray(labels)
@@ -285,6 +292,17 @@ def _kind_of(values: Any) -> str:
     if known and all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known):
         return "number"
     return ""
+
+
+def unfolded(model: Any) -> tuple[list[tuple[str, Any]], Any]:
+    """The steps before the estimator, and the estimator; a search stands for what it found."""
+    if hasattr(model, "best_estimator_") and type(model).__name__ in SEARCHES:
+        return unfolded(model.best_estimator_)
+    if type(model) is not Pipeline:
+        return [], model
+    *steps, (_name, last) = model.steps
+    more, estimator = unfolded(last)
+    return [*steps, *more], estimator
 
 
 def _last(model: Any) -> Any:

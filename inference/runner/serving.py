@@ -80,7 +80,9 @@ def _converse(sock: socket.socket, scorer: Scorer, line: together.Line, only: bo
         while True:
             request = wire.receive(sock, wire.MAX_REQUEST)
             if only and "compile" in request:
-                wire.send(sock, _compiled(scorer, request["compile"]))
+                wire.send(
+                    sock, _compiled(scorer, request["compile"], whole=request.get("whole") is not False)
+                )
             elif "why" in request:
                 wire.send(sock, _reasons(scorer, request))
             else:
@@ -130,7 +132,7 @@ def _failure(error: BaseException) -> dict[str, Any]:
     return {"ok": False, "code": _code(error), "error": _text(error), "warnings": scoring.notes.take()}
 
 
-def _compiled(scorer: Scorer, columns: list[list[str]]) -> dict[str, Any]:
+def _compiled(scorer: Scorer, columns: list[list[str]], *, whole: bool) -> dict[str, Any]:
     """The model's compiled form for rows with these columns, or why there is none. Nobody else asks meanwhile."""
     started = time.perf_counter()
     typed = [(name, kind) for name, kind in columns]
@@ -138,7 +140,7 @@ def _compiled(scorer: Scorer, columns: list[list[str]]) -> dict[str, Any]:
         if isinstance(scorer, graphs.GraphScorer):
             form = compiling.compile_upload(scorer, typed)
         else:
-            form = compiling.compile_form(scorer, typed)
+            form = compiling.compile_form(scorer, typed, whole=whole)
         reply: dict[str, Any] = {"ok": True, "form": form}
     except compiling.NotCompiled as reason:
         reply = {"ok": True, "reason": str(reason)[:MAX_ERROR]}

@@ -9,10 +9,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
+from typing import Any
 
+import numpy.typing as npt
 import pyarrow as pa
 from django.conf import settings
 
+from inference.runner import encoded
 from inference.runners import crashing, errors
 from inference.runners.answers import Answer, Facts, RunnerSpec
 from inference.runners.conversations import Client, FreshRunner
@@ -40,6 +43,7 @@ __all__ = [
     "is_alive",
     "keep",
     "predict",
+    "predict_encoded",
     "resting",
     "retire",
     "spec_for",
@@ -73,7 +77,15 @@ def _module_and_name(dotted: str) -> tuple[str, str]:
 
 def predict(version: ModelVersion, table: pa.Table, deadline: float | None = None) -> Answer:
     """Answer every row, all or none. Raises ModelError, ModelTimeout or ModelUnavailable."""
-    spec = spec_for(version)
+    return _predict(version, spec_for(version), table, deadline)
+
+
+def predict_encoded(version: ModelVersion, matrix: npt.NDArray[Any], deadline: float | None = None) -> Answer:
+    """The same from the matrix that the steps before the estimator would make; the estimator alone is asked."""
+    return _predict(version, spec_for(version).for_encoded(), encoded.as_table(matrix), deadline)
+
+
+def _predict(version: ModelVersion, spec: RunnerSpec, table: pa.Table, deadline: float | None) -> Answer:
     try:
         with door.pass_through(spec.key, settings.MODELGATE_MODEL_THREADS):
             return client().predict(spec, table, deadline or settings.MODELGATE_PREDICT_SECONDS)

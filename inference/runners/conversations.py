@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
+import numpy.typing as npt
 import pyarrow as pa
 
 from inference.modeld import address
-from inference.runner import forms, wire
+from inference.runner import encoded, forms, wire
 from inference.runners import claims, errors, reasons
 from inference.runners.answers import Answer, Compiled, Facts, RunnerSpec, pack, read_answer, read_compiled
 from inference.runners.errors import ModelError
@@ -74,9 +75,12 @@ class Conversation:
         reply = self._exchange({"rows": pack(table, spec.columns), "alone": alone}, limit, seconds)
         return read_answer(reply, self.facts, table.num_rows, spec.positive)
 
-    def compile(self, spec: RunnerSpec, seconds: float) -> Compiled:
-        """The model's compiled form: bytes to be distrusted like everything that a runner says."""
-        message = {"compile": [list(column) for column in spec.columns]}
+    def compile(self, spec: RunnerSpec, seconds: float, *, whole: bool = True) -> Compiled:
+        """The model's compiled form: bytes to be distrusted like everything that a runner says.
+
+        Not `whole`: of the steps before its estimator alone.
+        """
+        message = {"compile": [list(column) for column in spec.columns], "whole": whole}
         return read_compiled(self._exchange(message, REPLY_OVERHEAD + forms.MAX_FORM, seconds))
 
     def explain(self, spec: RunnerSpec, question: Question, seconds: float) -> Reasons:
@@ -334,8 +338,15 @@ class FreshRunner:
     def predict(self, table: pa.Table, deadline: float = 120.0) -> Answer:
         return self._ask(lambda conversation: conversation.ask(self.spec, table, deadline), deadline)
 
-    def compile(self, deadline: float = 120.0) -> Compiled:
-        return self._ask(lambda conversation: conversation.compile(self.spec, deadline), deadline)
+    def predict_encoded(self, matrix: npt.NDArray[Any], deadline: float = 120.0) -> Answer:
+        """Ask the estimator alone, with the matrix that the steps before it would make."""
+        spec, table = self.spec.for_encoded(), encoded.as_table(matrix)
+        return self._ask(lambda conversation: conversation.ask(spec, table, deadline), deadline)
+
+    def compile(self, deadline: float = 120.0, *, whole: bool = True) -> Compiled:
+        return self._ask(
+            lambda conversation: conversation.compile(self.spec, deadline, whole=whole), deadline
+        )
 
     def _ask(self, question: Callable[[Conversation], R], deadline: float) -> R:
         for attempt in (1, 2):

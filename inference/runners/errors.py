@@ -6,6 +6,7 @@ from registry.errors import Refused
 
 MAX_DETAIL = 1_000
 CRASH_LOOP = "crash_loop"
+FAILED = "model_failed"
 BUSY_SECONDS = 1
 REST_SECONDS = 60  # what the supervisor lets a version rest that crashes again and again
 
@@ -14,7 +15,7 @@ class ModelError(Refused):
     """The model itself failed on these rows. `detail` is its own text: for its owner, not for everybody."""
 
     status = 503
-    default_code = "model_failed"
+    default_code = FAILED
 
     def __init__(
         self, message: str, *, detail: str = "", code: str = "", fix: str = "", retry_after: int = 0

@@ -6,18 +6,21 @@ from typing import Any
 import pytest
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LogisticRegression
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
-from inference import engines
+from inference import engines, golden, keeping, runners, warming
 from inference.compiled import form_of, stored
+from inference.golden import AnswersMoved
 from inference.models import VersionForm
+from inference.runners import ModelError
 from inference.validation import validate_rows
 from registry import artifacts, storage
 from registry.changes import MustWait
 from registry.models import User
-from tests import trained
+from tests import factories, trained
 from tests.inference.test_checks import failed, finish, upload
 
 pytestmark = [pytest.mark.slow, pytest.mark.django_db]
@@ -86,6 +89,78 @@ def test_the_runner_answers_for_a_step_without_a_form(author: User, modeld: Any)
     assert (version.engine, form_of(version)) == ("runner", None)
     assert results["compiled"].status == "skipped"
     assert "the step “normalizer” (Normalizer) has no compiled form" in results["compiled"].detail
+
+
+@pytest.fixture
+def half(author: User, modeld: Any) -> Any:
+    people = trained.people()
+    model = trained._mixed(KNeighborsClassifier()).fit(people[trained.INPUTS], people["repaid"])
+    version = upload(author, model)
+    results = finish(version)
+    assert failed(results) == {}
+    assert results["compiled"].status == "passed"
+    assert results["compiled"].detail.startswith("Half compiled: the portal prepares the rows")
+    assert "because its compiled form is not acceptable (Operator “Scan”" in results["compiled"].detail
+    return version
+
+
+def test_an_estimator_without_a_form_is_asked_with_rows_that_are_encoded_here(
+    half: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = trained.people()
+    model = trained._mixed(KNeighborsClassifier()).fit(people[trained.INPUTS], people["repaid"])
+    expected = model.predict_proba(people[trained.INPUTS])
+    checked = validate_rows(half.schema_object, trained.table(3).to_pylist())
+    monkeypatch.setattr(runners, "predict", None)  # nobody asks the whole model
+
+    assert half.engine == "encoded"
+    assert engines.predict(half, trained.table()).probabilities == pytest.approx(expected, abs=1e-12)
+    assert engines.predict_checked(half, checked).probabilities == pytest.approx(expected[:3], abs=1e-12)
+    with engines.fresh(half) as engine:
+        assert engine.predict(trained.table()).probabilities == pytest.approx(expected, abs=1e-12)
+
+
+def test_who_must_not_wait_does_not_ask_a_runner(half: Any) -> None:
+    checked = validate_rows(half.schema_object, trained.table(3).to_pylist())
+    engines.predict_checked(half, checked)  # the form is open now
+
+    with pytest.raises(MustWait):
+        engines.predict_at_once(half, checked)
+
+
+def test_the_runner_of_a_half_compiled_version_is_kept_and_its_form_opened(
+    half: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stored, "_forms", stored._Forms())
+    factories.create_release(version=half)
+
+    assert keeping.released() == [half]
+    assert warming.warm() == 1
+
+
+def test_rows_that_the_estimator_refuses_are_refused_by_the_model_itself(
+    half: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_given: Any, **_more: Any) -> None:
+        raise ModelError("no", code="model_failed")
+
+    monkeypatch.setattr(runners, "predict_encoded", refuse)
+    assert engines.predict(half, trained.table(3)).labels is not None
+
+
+def test_golden_rows_are_asked_of_both(half: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    golden.require_unmoved(half.pk)
+    assert half.golden.replays.get().agreed
+    half.golden.replays.all().delete()
+    asked = runners.predict_encoded
+    monkeypatch.setattr(
+        runners,
+        "predict_encoded",
+        lambda version, matrix, deadline: asked(version, matrix[::-1], deadline),
+    )
+
+    with pytest.raises(AnswersMoved):
+        golden.require_unmoved(half.pk)
 
 
 def test_an_estimator_that_only_onnx_knows_is_converted_in_the_jail(author: User, modeld: Any) -> None:

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sklearn import discriminant_analysis, ensemble, feature_selection, linear_model, svm, tree
+from sklearn import discriminant_analysis, ensemble, feature_selection, linear_model, neighbors, svm, tree
+from sklearn.base import is_regressor
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.compose import ColumnTransformer, make_column_selector
 from sklearn.impute import MissingIndicator, SimpleImputer
@@ -38,8 +39,9 @@ from threadpoolctl import threadpool_limits
 from inference.checks import edges, parity
 from inference.compiled import walking
 from inference.compiled.boundaries import boundaries
+from inference.compiled.errors import Declined
 from inference.compiled.form import CompiledForm
-from inference.runner import compiling, scoring
+from inference.runner import compiling, encoded, scoring
 from inference.runners import Answer, ModelError
 from inference.validation import ARROW_TYPES
 from registry.schema import Field, Schema, Target
@@ -135,13 +137,15 @@ class Asked:
         )
 
 
-def compile_model(model: Any) -> bytes:
-    return compiling.compile_form(scoring.Scorer(model), [(each.name, each.type) for each in FIELDS])
+def compile_model(model: Any, *, whole: bool = True) -> bytes:
+    columns = [(each.name, each.type) for each in FIELDS]
+    return compiling.compile_form(scoring.Scorer(model), columns, whole=whole)
 
 
-def require_parity(model: Any, frame: pd.DataFrame) -> parity.Report:
-    data = compile_model(model)
-    form, asked, report = CompiledForm(data), Asked(model), parity.Report()
+def require_parity(model: Any, frame: pd.DataFrame, *, whole: bool = True) -> parity.Report:
+    data = compile_model(model, whole=whole)
+    asked, report = Asked(model), parity.Report()
+    form = CompiledForm(data).asking(lambda matrix: asked(encoded.as_table(matrix)))
     base = table_of(frame)
     for rows in (base, edges.plain(SCHEMA, base, boundaries(data)), edges.wild(SCHEMA, base)):
         parity._compare_rows(form, asked, rows, report)
@@ -218,6 +222,62 @@ def test_regressors_answer_alike(estimator: Any) -> None:
 def test_estimators_as_graphs_answer_alike(estimator: Any) -> None:
     frame = people()
     require_parity(mixed(estimator, words=WORDS_TO_NUMBERS).fit(frame, outcome(frame, "two")), frame)
+
+
+#: No form of ours, or none that would be opened outside of the jail.
+LEFT_TO_THE_RUNNER = [
+    neighbors.KNeighborsClassifier(),
+    svm.SVC(probability=False),
+    ensemble.AdaBoostClassifier(n_estimators=5, random_state=0),
+    ensemble.VotingClassifier([("near", neighbors.KNeighborsClassifier())], voting="soft"),
+    GridSearchCV(neighbors.KNeighborsClassifier(), {"n_neighbors": [3, 5]}, cv=2),
+    neighbors.KNeighborsRegressor(),
+    svm.SVR(),
+]
+
+
+@pytest.mark.parametrize("estimator", LEFT_TO_THE_RUNNER, ids=name_of)
+def test_steps_before_an_estimator_that_is_asked_answer_alike(estimator: Any) -> None:
+    frame = people()
+    kind = "number" if is_regressor(estimator) else "many"
+    report = require_parity(mixed(estimator).fit(frame, outcome(frame, kind)), frame, whole=False)
+
+    assert report.max_difference < 1e-12
+
+
+def test_an_estimator_that_learned_names_is_asked_by_them() -> None:
+    frame = people()
+    model = mixed(neighbors.KNeighborsClassifier(), words=WORDS_TO_NUMBERS).set_output(transform="pandas")
+    require_parity(model.fit(frame, outcome(frame, "two")), frame, whole=False)
+
+    alone = neighbors.KNeighborsClassifier().fit(frame[["age", "rooms"]], outcome(frame, "two"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        require_parity(alone, frame, whole=False)
+
+
+def test_a_comparison_has_an_end() -> None:
+    frame = people()
+    model = mixed(linear_model.LogisticRegression()).fit(frame, outcome(frame, "two"))
+    form = CompiledForm(compile_model(model))
+
+    with pytest.raises(parity.Differs, match="too long"):
+        parity.compare(form, Asked(model), SCHEMA, table_of(frame), {}, ends=0.0)
+
+
+def test_a_form_that_ends_with_the_matrix_answers_nothing_by_itself() -> None:
+    frame = people()
+    model = mixed(neighbors.KNeighborsClassifier()).fit(frame, outcome(frame, "two"))
+    form, asked = CompiledForm(compile_model(model, whole=False)), Asked(model)
+
+    assert not form.is_quick(1)
+    with pytest.raises(Declined):
+        form.answer_table(table_of(frame))
+    another = Asked(mixed(neighbors.KNeighborsClassifier()).fit(frame, outcome(frame, "many")))
+    with pytest.raises(Declined):  # it is not the model that was compared
+        form.asking(lambda matrix: another(encoded.as_table(matrix))).answer_table(table_of(frame))
+    with pytest.raises(Declined):  # the estimator refuses: the model itself is to say why
+        form.asking(lambda matrix: asked(encoded.as_table(matrix[:, 1:]))).answer_table(table_of(frame))
 
 
 WORDS_TO_NUMBERS = OneHotEncoder(handle_unknown="ignore", sparse_output=False)

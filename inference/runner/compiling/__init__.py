@@ -6,9 +6,6 @@ class, is not compiled; the sentence says which one.
 """
 
 from collections.abc import Sequence
-from typing import Any
-
-from sklearn.pipeline import Pipeline
 
 from .. import scoring
 from . import estimators, transformers
@@ -18,8 +15,11 @@ from .uploaded import compile_upload
 __all__ = ["NotCompiled", "compile_form", "compile_upload"]
 
 
-def compile_form(scorer: scoring.Scorer, columns: Sequence[tuple[str, str]]) -> bytes:
-    """A loaded model as a form for rows with these columns (name, schema type); NotCompiled says why there is none."""
+def compile_form(scorer: scoring.Scorer, columns: Sequence[tuple[str, str]], *, whole: bool = True) -> bytes:
+    """A loaded model as a form for rows with these columns (name, schema type); NotCompiled says why there is none.
+
+    Not `whole`: the steps before the estimator alone, whose matrix is for a runner to answer from.
+    """
     if scorer.feeds == "text":
         raise NotCompiled("the model reads one column of text")
     types = dict(columns)
@@ -28,18 +28,7 @@ def compile_form(scorer: scoring.Scorer, columns: Sequence[tuple[str, str]]) -> 
         raise NotCompiled(f"the schema lacks the column {missing[0]!r}")
     inputs = [(name, "text" if types[name] in TEXT_TYPES else "number") for name in names]
     plan, given = Plan.of(inputs)
-    steps, estimator = _unfolded(scorer.model)
+    steps, estimator = scoring.unfolded(scorer.model)
     given = transformers.apply_all(plan, steps, given)
-    model = estimators.compile_estimator(plan, estimator, given, scorer)
-    return plan.pack(model, scoring.versions())
-
-
-def _unfolded(model: Any, path: str = "") -> tuple[list[tuple[str, Any]], Any]:
-    """The steps before the estimator, and the estimator; a search stands for what it found."""
-    if hasattr(model, "best_estimator_") and type(model).__name__ in estimators.SEARCHES:
-        return _unfolded(model.best_estimator_, path)
-    if type(model) is not Pipeline:
-        return [], model
-    *steps, (_name, last) = model.steps
-    more, estimator = _unfolded(last)
-    return [*steps, *more], estimator
+    model = estimators.compile_estimator(plan, estimator, given, whole=whole)
+    return plan.pack(model | estimators.outputs(scorer), scoring.versions())

@@ -6,22 +6,28 @@ from .. import scoring
 from . import converted, linear, trees
 from .plan import Column, NotCompiled, Plan
 
-SEARCHES = frozenset({"GridSearchCV", "RandomizedSearchCV", "HalvingGridSearchCV", "HalvingRandomSearchCV"})
-
 
 def compile_estimator(
-    plan: Plan, estimator: Any, columns: list[Column], scorer: scoring.Scorer
+    plan: Plan, estimator: Any, columns: list[Column], *, whole: bool = True
 ) -> dict[str, Any]:
-    """The model part of the plan: what is computed from the encoded matrix, and what the answers mean."""
+    """The model part of the plan: what is computed from the encoded matrix.
+
+    Not `whole`: a runner answers from the matrix, and also refuses what it refuses.
+    """
     name = type(estimator).__name__
     try:
+        if not whole:
+            return {"kind": "runner", "of": plan.matrix(columns), "accepts": "any"}
         if linear.knows(estimator):
-            model = linear.compile_linear(plan, estimator, columns)
-        elif trees.knows(estimator):
-            model = trees.compile_trees(plan, estimator, columns)
-        else:
-            model = converted.compile_graph(plan, estimator, columns)
+            return linear.compile_linear(plan, estimator, columns)
+        if trees.knows(estimator):
+            return trees.compile_trees(plan, estimator, columns)
+        return converted.compile_graph(plan, estimator, columns)
     except NotCompiled as error:
         raise NotCompiled(f"the estimator {name}: {error}") from None
+
+
+def outputs(scorer: scoring.Scorer) -> dict[str, Any]:
+    """What the answers mean."""
     classes = None if scorer.classes is None else [scoring.plain(value) for value in scorer.classes]
-    return model | {"classes": classes, "probabilities": scorer.has_probabilities}
+    return {"classes": classes, "probabilities": scorer.has_probabilities}
