@@ -407,10 +407,11 @@ def _encoded(case: Case, why_not_whole: Exception, ends: float) -> Outcome:
     except NO_FORM:
         raise why_not_whole from None
     said = _(
-        "Half compiled: the portal prepares the rows and asks the runner for the estimator's answer alone,"
-        " because %(reason)s. The answers are exactly the model's."
+        "Half compiled: the portal prepares the rows and asks the runner for the estimator's answer alone."
+        " The answers are exactly the model's."
     )
-    return Outcome(said % {"reason": why_not_whole}, forms.told(report))
+    why = _("not compiled as a whole: %(reason)s") % {"reason": why_not_whole}
+    return Outcome(said, [why, *forms.told(report)])
 
 
 def _form_kept(case: Case, ends: float, *, whole: bool) -> parity.Report:

@@ -82,12 +82,15 @@ class PredictForm(forms.Form):
         return {name: self.data.get(key, "") for name, key in self.keys.items()}
 
     def show(self, error: Refused) -> None:
-        """Each problem at its field, in the words that the API has for it."""
+        """Each problem at its field, in the words that the API has for it.
+
+        What an empty field expects is not said again: its choices or its hint tell it.
+        """
         for each in error.errors:
             key = self.keys.get(str(each["field"]))
-            text = " ".join(
-                part for part in (_sentence(each.get("expected", "")), str(each.get("fix", ""))) if part
-            )
+            is_told = key is not None and each.get("code") == "missing"
+            expected = "" if is_told else _sentence(each.get("expected", ""))
+            text = " ".join(part for part in (expected, str(each.get("fix", ""))) if part)
             self.add_error(key, text if key else f"{each['field']}: {text}")
         if not error.errors:
             self.add_error(None, " ".join(part for part in (str(error), error.fix) if part))

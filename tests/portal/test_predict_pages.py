@@ -147,6 +147,7 @@ def test_it_lists_what_to_fix_and_keeps_what_was_typed(page: Client, release: Re
     assert 'value="1,50"' in html
     assert "Write the decimal point as “.”: 1.50" in text
     assert "Give a value: this field is required." in text
+    assert text.count("Expected:") == 2 * 2, "at the top and at the field; not where nothing was typed"
     log.ingest()
     assert not Prediction.objects.exists()
 
