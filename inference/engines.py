@@ -4,6 +4,7 @@ Or both: the form encodes the rows, and the runner's estimator answers from the 
 (scikit-learn would refuse them) hands them to the runner, whose refusal is the answer.
 """
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -22,16 +23,15 @@ from registry.models import ModelVersion
 
 Estimate = Callable[[npt.NDArray[Any]], Answer]
 
+#: What a job may take for the question to the estimator and, where it refuses, the one to the whole model.
+SECONDS_OF_BOTH = 150.0
+
 
 def predict_checked(version: ModelVersion, checked: Checked) -> Answer:
     """Answer validated rows, all or none. Raises ModelError, ModelTimeout or ModelUnavailable."""
     form = choose(version, len(checked.given))
-    if form is not None:
-        try:
-            return _by_form(form.asking(_estimate(version)), checked.given)
-        except Declined:
-            pass
-    return runners.predict(version, checked.table)
+    found = by_form(form, _estimate(version), lambda form: _answer(form, checked.given))
+    return runners.predict(version, checked.table) if found is None else found
 
 
 def predict_at_once(version: ModelVersion, checked: Checked) -> Answer:
@@ -40,23 +40,26 @@ def predict_at_once(version: ModelVersion, checked: Checked) -> Answer:
     if form is None or not form.is_quick(len(checked.given)):
         raise MustWait
     try:
-        return _by_form(form, checked.given)
+        return _answer(form, checked.given)
     except Declined:
         raise MustWait from None
 
 
 def predict(version: ModelVersion, table: pa.Table, deadline: float | None = None) -> Answer:
     """Answer a validated table, all rows or none. Raises as above."""
-    found = by_form(choose(version, table.num_rows), table, _estimate(version, deadline))
+    form = choose(version, table.num_rows)
+    found = by_form(form, _estimate(version, deadline), lambda form: form.answer_table(table))
     return runners.predict(version, table, deadline) if found is None else found
 
 
-def by_form(form: CompiledForm | None, table: pa.Table, estimate: Estimate) -> Answer | None:
+def by_form(
+    form: CompiledForm | None, estimate: Estimate, answer: Callable[[CompiledForm], Answer]
+) -> Answer | None:
     """A form's answer, with somebody to ask where it ends with the matrix; None where there is none."""
     if form is None:
         return None
     try:
-        return form.asking(estimate).answer_table(table)
+        return answer(form.asking(estimate))
     except Declined:
         return None
 
@@ -65,7 +68,7 @@ def _estimate(version: ModelVersion, deadline: float | None = None) -> Estimate:
     return partial(runners.predict_encoded, version, deadline=deadline)
 
 
-def _by_form(form: CompiledForm, given: Given) -> Answer:
+def _answer(form: CompiledForm, given: Given) -> Answer:
     if isinstance(given, Columns):
         return form.answer_lists(given.values, given.count)
     return form.answer_table(given) if isinstance(given, pa.Table) else form.answer_rows(given)
@@ -80,8 +83,14 @@ class FreshEngine:
 
     def predict(self, table: pa.Table) -> Answer:
         form = choose(self._version, table.num_rows)
-        found = by_form(form, table, self._runner.predict_encoded)
-        return self._runner.predict(table) if found is None else found
+        if form is None:
+            return self._runner.predict(table)
+        began = time.monotonic()
+        found = by_form(form, self._runner.predict_encoded, lambda form: form.answer_table(table))
+        if found is not None:
+            return found
+        left = SECONDS_OF_BOTH - (time.monotonic() - began)
+        return self._runner.predict(table, min(left, runners.DEADLINE))
 
     def explain(self, question: Question) -> Reasons:
         """The runner explains, whatever answers: it has the model itself."""

@@ -6,6 +6,7 @@ A check returns an Outcome or raises Problem. What it learned for the next ones 
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -15,7 +16,7 @@ from django.utils.translation import gettext as _
 from inference import explanations, runners, sampling
 from inference.checks import fit, forms, frozen, gates, measuring, metrics, parity, rows, sameness, versions
 from inference.checks.outcome import Outcome, Problem, known
-from inference.compiled import UPLOAD
+from inference.compiled import ENCODED, UPLOAD
 from inference.compiled.boundaries import boundaries
 from inference.models import VersionForm
 from inference.runners import Answer, Facts, FreshRunner, ModelError
@@ -27,8 +28,13 @@ from registry.schema import Schema
 SAMPLE = 100
 SINGLES = 40
 STEP_SECONDS = 60.0
+COMPARE_SECONDS = (
+    270.0  # for all forms of a version; with what making them takes, within the lease of a check
+)
 EXPLAINED = 50  # rows of the sample that are explained
 EXPLAIN_SECONDS = 15.0
+
+Rows = TypeVar("Rows")
 
 
 @dataclass
@@ -387,18 +393,14 @@ def _runner_answers(reason: str, *log: str) -> Outcome:
 
 def _compiled(case: Case) -> Outcome:
     """The whole model, else the steps before its estimator."""
-    ends = time.monotonic() + parity.MOST_SECONDS
+    ends = time.monotonic() + COMPARE_SECONDS
     try:
         report = _form_kept(case, ends, whole=True)
     except NO_FORM as reason:
         if case.version.opened[1] == "onnx":
             raise
         return _encoded(case, reason, ends)
-    if case.engine == UPLOAD:
-        said = _("ONNX: the portal opens the graph and answers by itself, exactly as the model service does.")
-    else:
-        said = _("Compiled: the portal answers by itself, exactly as the model does.")
-    return Outcome(said, forms.told(report))
+    return Outcome(_answered_by(case.engine), forms.told(report))
 
 
 def _encoded(case: Case, why_not_whole: Exception, ends: float) -> Outcome:
@@ -406,12 +408,19 @@ def _encoded(case: Case, why_not_whole: Exception, ends: float) -> Outcome:
         report = _form_kept(case, ends, whole=False)
     except NO_FORM:
         raise why_not_whole from None
-    said = _(
-        "Half compiled: the portal prepares the rows and asks the runner for the estimator's answer alone."
-        " The answers are exactly the model's."
-    )
     why = _("not compiled as a whole: %(reason)s") % {"reason": why_not_whole}
-    return Outcome(said, [why, *forms.told(report)])
+    return Outcome(_answered_by(case.engine), [why, *forms.told(report)])
+
+
+def _answered_by(engine: str) -> str:
+    if engine == UPLOAD:
+        return _("ONNX: the portal opens the graph and answers by itself, exactly as the model service does.")
+    if engine == ENCODED:
+        return _(
+            "Half compiled: the portal prepares the rows and asks the runner for the estimator's answer alone."
+            " The answers are exactly the model's."
+        )
+    return _("Compiled: the portal answers by itself, exactly as the model does.")
 
 
 def _form_kept(case: Case, ends: float, *, whole: bool) -> parity.Report:
@@ -419,16 +428,26 @@ def _form_kept(case: Case, ends: float, *, whole: bool) -> parity.Report:
     made = case.runner.compile(STEP_SECONDS, whole=whole)
     form = forms.opened(made.form, made.reason, case.version)
     report = parity.compare(
-        form.asking(lambda matrix: case.runner.predict_encoded(matrix, STEP_SECONDS)),
-        lambda table: case.runner.predict(table, STEP_SECONDS),
+        form.asking(_in_time(case.runner.predict_encoded, ends)),
+        _in_time(case.runner.predict, ends),
         case.schema,
         forms.base(case.rows, case.schema),
         boundaries(known(made.form)),
-        ends,
     )
     forms.keep(case.version, known(made.form), form, report)
     case.engine = forms.engine_of(form)
     return report
+
+
+def _in_time(ask: Callable[[Rows, float], Answer], ends: float) -> Callable[[Rows], Answer]:
+    """The question, asked only before `ends`, in seconds of the monotonic clock."""
+
+    def asked(rows: Rows) -> Answer:
+        if time.monotonic() > ends:
+            raise parity.Differs(_("it would take too long to compare its compiled form"))
+        return ask(rows, STEP_SECONDS)
+
+    return asked
 
 
 def check_golden(case: Case) -> Outcome:

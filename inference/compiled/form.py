@@ -136,6 +136,8 @@ class CompiledForm:
         self._rows_at_once = limits.rows_at_once(self._whole.cells)
         #: More rows a call are for the runner: they would hold a thread of this process for too long.
         self.most_rows = limits.most_rows(self._whole.work)
+        if self.kind == RUNNER:
+            self.most_rows = limits.rows_of_a_question(self._whole.cells)
         self._positive = positive
 
     def asking(self, ask: Ask) -> "CompiledForm":

@@ -8,6 +8,8 @@ from inference.compiled.container import BadForm
 
 #: Numbers that are at hand at once; more rows are answered one part after the other.
 CELLS_AT_ONCE = 4_000_000
+#: Less where a thread holds them, in several shapes, while it waits for a runner.
+CELLS_OF_A_QUESTION = 1_000_000
 #: Multiplications of one call: chosen, a second or so. Beyond it the runner answers, which has a deadline.
 WORK_OF_A_CALL = 1 << 28
 LEAST_ROWS = 16  # that one call must have room for
@@ -15,6 +17,14 @@ LEAST_ROWS = 16  # that one call must have room for
 
 def rows_at_once(cells: int) -> int:
     return max(1, CELLS_AT_ONCE // (cells + 1))
+
+
+def rows_of_a_question(cells: int) -> int:
+    """Rows that a runner is asked for at once, and never in parts: each would have the time of the whole call."""
+    rows = CELLS_OF_A_QUESTION // (cells + 1)
+    if rows < LEAST_ROWS:
+        raise BadForm("too much work for one row")
+    return rows
 
 
 def most_rows(work: int) -> int:

@@ -157,12 +157,16 @@ def _ask(golden: GoldenSet, version: ModelVersion, seconds: float) -> Replay:
 def _answers(version: ModelVersion, inputs: pa.Table, seconds: float) -> list[Answer]:
     """From everything that may answer for this version: its compiled form needs no model service."""
     form, stored = compiled.form_of(version), stored_form(version)
-    found = engines.by_form(form, inputs, partial(runners.predict_encoded, version, deadline=seconds))
-    runner_answers = stored is not None and stored.runner_from is not None
-    if found is not None and not runner_answers and version.engine in compiled.ENGINES:
-        return [found]
-    asked = _runners_answer(version, inputs, seconds)
-    return [asked] if found is None else [found, asked]
+    asked = None
+    if version.engine not in compiled.ENGINES or (stored is not None and stored.runner_from is not None):
+        asked = _runners_answer(
+            version, inputs, seconds
+        )  # first: it says at once when nobody is there to ask
+    estimate = partial(runners.predict_encoded, version, deadline=seconds)
+    found = engines.by_form(form, estimate, lambda form: form.answer_table(inputs))
+    if found is None and asked is None:
+        asked = _runners_answer(version, inputs, seconds)
+    return [answer for answer in (found, asked) if answer is not None]
 
 
 def _runners_answer(version: ModelVersion, inputs: pa.Table, seconds: float) -> Answer:

@@ -13,7 +13,6 @@ import pyarrow as pa
 from . import compiling, explaining, graphs, jail, limits, loading, scoring, together, wire
 
 MAX_ERROR = 2000
-SECONDS_TO_LISTEN = 2.0  # who does not read keeps the model from others for so long, and is hung up on
 
 #: Errors of our own, whose words need no name of a class before them.
 SPEAKING = (
@@ -74,8 +73,7 @@ def _open_conversation(sock: socket.socket, scorer: Scorer, line: together.Line,
 
 
 def _converse(sock: socket.socket, scorer: Scorer, line: together.Line, only: bool) -> None:
-    """Answer one client; who has the runner alone may read as slowly as it likes."""
-    seconds = None if only else SECONDS_TO_LISTEN
+    """Answer one client."""
     try:
         while True:
             request = wire.receive(sock, wire.MAX_REQUEST)
@@ -86,24 +84,23 @@ def _converse(sock: socket.socket, scorer: Scorer, line: together.Line, only: bo
             elif "why" in request:
                 wire.send(sock, _reasons(scorer, request))
             else:
-                _answer(sock, line, request, seconds)
-    except (OSError, ValueError):
+                _answer(sock, line, request)
+    except Exception:  # the client hung up or is not understood, or there is no memory left to answer it
         sock.close()
         if only:
             os._exit(0)
 
 
-def _answer(sock: socket.socket, line: together.Line, request: dict[str, Any], seconds: float | None) -> None:
+def _answer(sock: socket.socket, line: together.Line, request: dict[str, Any]) -> None:
     try:
         table = scoring.read_rows(request["rows"])
     except Exception as error:
         wire.send(sock, _failure(error))
         return
 
-    def tell(note: dict[str, Any]) -> None:
-        wire.send(sock, note, deadline=wire.Deadline(seconds))
-
-    line.ask(table, tell, alone=bool(request.get("alone")))
+    letters = wire.Letters(sock)
+    line.ask(table, letters.send, alone=bool(request.get("alone")))
+    letters.finish()
 
 
 def _reasons(scorer: Scorer, request: dict[str, Any]) -> dict[str, Any]:

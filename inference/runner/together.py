@@ -23,35 +23,44 @@ MAX_ROWS = 10_000  # of a joined call; a larger request is a call of its own
 Reply = dict[str, Any]
 Tell = Callable[[Reply], None]
 Score = Callable[[Sequence[pa.Table]], list[Reply]]
+Failure = Callable[[BaseException], Reply]
 
 
 @dataclass(eq=False)
 class Turn:
-    """One request in the line. `tell` raises OSError when nobody listens any more."""
+    """One request in the line. `tell` must not wait for its listener, and raises OSError when nobody listens."""
 
     table: pa.Table
     alone: bool
     tell: Tell
     is_over: bool = False
-    deaf: OSError | None = None
+    deaf: BaseException | None = None
 
     def hears(self, note: Reply) -> bool:
-        """Tell it, and whether it still listens."""
+        """Tell it, and whether it still listens. Not every reply can be packed: that concerns its caller alone."""
         try:
             self.tell(note)
-        except OSError as error:
-            self.deaf, self.is_over = error, True
+        except Exception as error:
+            self.give_up(error)
         return self.deaf is None
 
-    def end(self, reply: Reply) -> None:
-        self.hears(reply)
+    def end(self, reply: Reply, failure: Failure) -> None:
+        try:
+            self.tell(reply)
+        except OSError as error:
+            self.give_up(error)
+        except Exception as error:
+            self.hears(failure(error))
         self.is_over = True
+
+    def give_up(self, error: BaseException) -> None:
+        self.deaf, self.is_over = error, True
 
 
 class Line:
     """Where the requests of all conversations wait for the one model."""
 
-    def __init__(self, score: Score, failure: Callable[[BaseException], Reply]) -> None:
+    def __init__(self, score: Score, failure: Failure) -> None:
         self._score = score
         self._failure = failure
         self._waiting: deque[Turn] = deque()
@@ -59,26 +68,41 @@ class Line:
         self._is_busy = False
 
     def ask(self, table: pa.Table, tell: Tell, *, alone: bool = False) -> None:
-        """Tell the reply to these rows; raises OSError when nobody listened. Who finds the model free asks for all."""
+        """Tell the reply to these rows; raises when it could not be told. Who finds the model free asks for all."""
         turn = Turn(table, alone, tell)
         with self._changed:
             self._waiting.append(turn)
-        while not turn.is_over:
-            with self._changed:
-                self._changed.wait_for(lambda: turn.is_over or not self._is_busy)
-                if turn.is_over:
-                    break
-                self._is_busy = True
-                batch, left = self._next(), list(self._waiting)
+        while self._is_mine_to_drive(turn):
             try:
-                _those_who_hear({"waiting": True}, left)
-                self._answer(batch)
+                self._drive()
             finally:
                 with self._changed:
                     self._is_busy = False
                     self._changed.notify_all()
         if turn.deaf is not None:
             raise turn.deaf
+
+    def _is_mine_to_drive(self, turn: Turn) -> bool:
+        """Wait until the turn is over, or until the model is free: then it is ours."""
+        with self._changed:
+            self._changed.wait_for(lambda: turn.is_over or not self._is_busy)
+            if turn.is_over:
+                return False
+            self._is_busy = True
+            return True
+
+    def _drive(self) -> None:
+        with self._changed:
+            batch, left = self._next(), list(self._waiting)
+        try:
+            _those_who_hear({"waiting": True}, left)
+            self._answer(batch)
+        except (
+            BaseException
+        ) as error:  # an exception of the model's may raise once more when it is asked for its text
+            for turn in batch:  # theirs it is, and not the one's who drives
+                if not turn.is_over:
+                    turn.give_up(error)
 
     def _next(self) -> list[Turn]:
         """The first in the line, and those right behind it that can share its call."""
@@ -107,7 +131,7 @@ class Line:
             replies = [self._failure(error)]
         seconds = time.perf_counter() - begun
         for turn, reply in zip(heard, replies, strict=True):
-            turn.end({**reply, "seconds": seconds})
+            turn.end({**reply, "seconds": seconds}, self._failure)
 
 
 def _those_who_hear(note: Reply, turns: Sequence[Turn]) -> list[Turn]:

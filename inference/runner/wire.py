@@ -10,6 +10,7 @@ import socket
 import struct
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import msgpack
@@ -49,8 +50,7 @@ FOREVER = Deadline(None)
 def send(
     sock: socket.socket, message: dict[str, Any], fds: Sequence[int] = (), deadline: Deadline = FOREVER
 ) -> None:
-    body: bytes = msgpack.packb(message, use_bin_type=True)
-    header = HEADER.pack(len(body))
+    header, body = _packed(message)
     sock.settimeout(deadline.remaining())
     if fds:
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
@@ -61,6 +61,38 @@ def send(
     else:
         sock.sendall(header)
         sock.sendall(body)
+
+
+def _packed(message: dict[str, Any]) -> tuple[bytes, bytes]:
+    body: bytes = msgpack.packb(message, use_bin_type=True)
+    return HEADER.pack(len(body)), body
+
+
+class Letters:
+    """Frames to a listener for whom the sender must not wait: what does not fit now is sent by `finish`."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self._sock = sock
+        self._rest = bytearray()
+
+    def send(self, message: dict[str, Any]) -> None:
+        """As much of it as goes at once; raises OSError when nobody listens, and what packing raises."""
+        data = b"".join(_packed(message))
+        if not self._rest:
+            data = data[self._sent(data) :]
+        self._rest += data
+
+    def _sent(self, data: bytes) -> int:
+        done = 0
+        with suppress(BlockingIOError):
+            while done < len(data):
+                done += self._sock.send(memoryview(data)[done:], socket.MSG_DONTWAIT)
+        return done
+
+    def finish(self) -> None:
+        """Wait until all is sent."""
+        self._sock.settimeout(None)
+        self._sock.sendall(self._rest)
 
 
 def receive(sock: socket.socket, limit: int = MAX_CONTROL, deadline: Deadline = FOREVER) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from django.conf import settings
 from inference.runner import encoded
 from inference.runners import crashing, errors
 from inference.runners.answers import Answer, Facts, RunnerSpec
-from inference.runners.conversations import Client, FreshRunner
+from inference.runners.conversations import DEADLINE, Client, FreshRunner
 from inference.runners.errors import ModelError, ModelTimeout, ModelUnavailable
 from inference.runners.reasons import Question, Reasons
 from inference.runners.turnstile import door
@@ -26,6 +26,7 @@ from registry import artifacts
 from registry.models import ModelVersion
 
 __all__ = [
+    "DEADLINE",
     "Answer",
     "Client",
     "Facts",

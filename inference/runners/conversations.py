@@ -27,6 +27,7 @@ R = TypeVar("R")
 PATIENCE = 15.0
 RETRY_SECONDS = 0.05
 START_SECONDS = 180.0
+DEADLINE = 120.0  # of a question to a runner of one's own
 KEPT = 32  # versions to whose runners conversations are kept open
 MOST_IDLE = 32  # of one version
 REPLY_OVERHEAD = 1 << 16
@@ -335,15 +336,15 @@ class FreshRunner:
     def facts(self) -> Facts:
         return self._open().facts
 
-    def predict(self, table: pa.Table, deadline: float = 120.0) -> Answer:
+    def predict(self, table: pa.Table, deadline: float = DEADLINE) -> Answer:
         return self._ask(lambda conversation: conversation.ask(self.spec, table, deadline), deadline)
 
-    def predict_encoded(self, matrix: npt.NDArray[Any], deadline: float = 120.0) -> Answer:
+    def predict_encoded(self, matrix: npt.NDArray[Any], deadline: float = DEADLINE) -> Answer:
         """Ask the estimator alone, with the matrix that the steps before it would make."""
         spec, table = self.spec.for_encoded(), encoded.as_table(matrix)
         return self._ask(lambda conversation: conversation.ask(spec, table, deadline), deadline)
 
-    def compile(self, deadline: float = 120.0, *, whole: bool = True) -> Compiled:
+    def compile(self, deadline: float = DEADLINE, *, whole: bool = True) -> Compiled:
         return self._ask(
             lambda conversation: conversation.compile(self.spec, deadline, whole=whole), deadline
         )
@@ -365,7 +366,7 @@ class FreshRunner:
                 raise errors.garbled(error) from None
         raise AssertionError("unreachable")
 
-    def explain(self, question: Question, deadline: float = 120.0) -> Reasons:
+    def explain(self, question: Question, deadline: float = DEADLINE) -> Reasons:
         """Once; what fails or is late is not tried again."""
         try:
             return self._open().explain(self.spec, question, deadline)

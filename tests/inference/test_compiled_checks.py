@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import Normalizer
 
 from inference import engines, golden, keeping, runners, warming
+from inference.checks import steps
 from inference.compiled import form_of, stored
 from inference.golden import AnswersMoved
 from inference.models import VersionForm
@@ -19,6 +20,7 @@ from inference.runners import ModelError
 from inference.validation import validate_rows
 from registry import artifacts, storage
 from registry.changes import MustWait
+from registry.errors import Unavailable
 from registry.models import User
 from tests import factories, trained
 from tests.inference.test_checks import failed, finish, upload
@@ -149,6 +151,27 @@ def test_rows_that_the_estimator_refuses_are_refused_by_the_model_itself(
 
     monkeypatch.setattr(runners, "predict_encoded", refuse)
     assert engines.predict(half, trained.table(3)).labels is not None
+
+
+def test_a_comparison_has_an_end(compiled: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(steps, "COMPARE_SECONDS", -1.0)
+    with runners.fresh(compiled) as runner:
+        outcome = steps.check_compiled(steps.Case(compiled, runner, rows=trained.table()))
+
+    assert outcome.skipped
+    assert (
+        outcome.detail == "The runner answers, because it would take too long to compare its compiled form."
+    )
+
+
+def test_a_service_that_is_away_is_told_at_once(
+    half: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(runners, "predict_encoded", None)  # it would wait for the service to come back
+    settings.MODELGATE_MODELD_SOCKET = "/nowhere/modeld.sock"
+
+    with pytest.raises(Unavailable):
+        golden.require_unmoved(half.pk)
 
 
 def test_golden_rows_are_asked_of_both(half: Any, monkeypatch: pytest.MonkeyPatch) -> None:

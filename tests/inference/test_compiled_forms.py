@@ -37,8 +37,9 @@ from sklearn.preprocessing import (
 from threadpoolctl import threadpool_limits
 
 from inference.checks import edges, parity
-from inference.compiled import walking
+from inference.compiled import limits, walking
 from inference.compiled.boundaries import boundaries
+from inference.compiled.container import BadForm
 from inference.compiled.errors import Declined
 from inference.compiled.form import CompiledForm
 from inference.runner import compiling, encoded, scoring
@@ -256,13 +257,26 @@ def test_an_estimator_that_learned_names_is_asked_by_them() -> None:
         require_parity(alone, frame, whole=False)
 
 
-def test_a_comparison_has_an_end() -> None:
+def test_a_runner_is_asked_once_and_for_few_enough_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each question has the time of a whole call, and its matrix is held while somebody waits."""
     frame = people()
-    model = mixed(linear_model.LogisticRegression()).fit(frame, outcome(frame, "two"))
-    form = CompiledForm(compile_model(model))
+    model = mixed(neighbors.KNeighborsClassifier()).fit(frame, outcome(frame, "two"))
+    data, asked, questions = compile_model(model, whole=False), Asked(model), []
 
-    with pytest.raises(parity.Differs, match="too long"):
-        parity.compare(form, Asked(model), SCHEMA, table_of(frame), {}, ends=0.0)
+    def ask(matrix: Any) -> Answer:
+        questions.append(matrix.shape)
+        return asked(encoded.as_table(matrix))
+
+    monkeypatch.setattr(limits, "CELLS_OF_A_QUESTION", 2_000)
+    form = CompiledForm(data).asking(ask)
+
+    form.answer_table(table_of(frame).slice(0, form.most_rows))
+    assert len(questions) == 1
+    with pytest.raises(Declined):
+        form.answer_table(table_of(frame).slice(0, form.most_rows + 1))
+    monkeypatch.setattr(limits, "CELLS_OF_A_QUESTION", 200)
+    with pytest.raises(BadForm):
+        CompiledForm(data)
 
 
 def test_a_form_that_ends_with_the_matrix_answers_nothing_by_itself() -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from inference.runner import scoring, serving, together
+from inference.runner import arrays, scoring, serving, together, wire
 from inference.runner.together import Line
 from inference.runners import Client, ModelError, ModelTimeout, ModelUnavailable, RunnerSpec
+from inference.runners.answers import pack
 from tests import hostile, trained
 from tests.inference.conftest import MakeSpec
 from tests.live import wait_until
@@ -165,7 +166,77 @@ def test_rows_of_a_caller_who_hung_up_are_not_scored(model: Model, callers: Call
     assert callers.got["b"]["values"] == [8]
 
 
+@pytest.mark.parametrize(
+    "error", [MemoryError, UnicodeEncodeError("utf-8", "\ud800", 0, 1, "surrogates")], ids=str
+)
+def test_a_reply_that_cannot_be_sent_fails_its_own_request_only(
+    model: Model, callers: Callers, error: Any
+) -> None:
+    told: list[dict[str, Any]] = []
+
+    def tell(note: dict[str, Any]) -> None:
+        if "values" in note:
+            raise error
+        told.append(note)
+
+    callers.ask("a", rows(2))
+    callers.ask("big", rows(3), tell)
+    callers.ask("b", rows(4))
+    model.may_go_on.set()
+    callers.join()
+
+    assert [callers.got[name]["values"] for name in ("a", "b")] == [[4], [8]]
+    assert "failed" in told[-1]
+    callers.ask("later", rows(5))
+    callers.join()
+    assert callers.got["later"]["values"] == [10]
+
+
+def test_nobody_waits_for_ever_when_a_failure_cannot_be_told(model: Model, callers: Callers) -> None:
+    def speechless(_error: BaseException) -> dict[str, Any]:
+        raise RuntimeError
+
+    callers.line._failure = speechless
+    errors: list[BaseException] = []
+
+    def ask() -> None:
+        try:
+            callers.line.ask(rows(13), lambda _note: None)
+        except RuntimeError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    wait_until(lambda: callers.line._waiting, 20, every=0.001)
+    callers.ask("b", rows(4), alone=True)
+    model.may_go_on.set()
+    callers.join()
+    thread.join(20)
+
+    assert errors
+    assert callers.got["b"]["values"] == [8]
+
+
 # --- through a real runner ---
+
+
+def test_who_does_not_read_holds_up_nobody_and_gets_all_of_it(modeld: Any, make_spec: MakeSpec) -> None:
+    """A process that is held for a while is no reason to end a runner that others use too."""
+    spec = make_spec(trained.regression())
+    client: Client = modeld.client
+    many = pa.concat_tables([trained.table()] * 500)  # its reply is larger than what a socket holds
+    held = client.connect(spec)
+    try:
+        wire.send(held.connection, {"rows": pack(many, spec.columns)})
+        started = wire.receive(held.connection, deadline=wire.Deadline(20))
+
+        assert started == {"started": 1}
+        assert client.predict(spec, trained.table(1), 20).values is not None
+        reply = wire.receive(held.connection, 1 << 22, wire.Deadline(20))
+    finally:
+        held.close()
+    assert arrays.unpack(reply["values"], (many.num_rows,), "<f8").shape == (many.num_rows,)
+
 
 PATCH = """
 import sklearn.linear_model as m
