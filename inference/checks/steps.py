@@ -28,9 +28,7 @@ from registry.schema import Schema
 SAMPLE = 100
 SINGLES = 40
 STEP_SECONDS = 60.0
-COMPARE_SECONDS = (
-    270.0  # for all forms of a version; with what making them takes, within the lease of a check
-)
+COMPARE_SECONDS = 270.0  # for all forms of a version; with the time to make them less than a check's lease
 EXPLAINED = 50  # rows of the sample that are explained
 EXPLAIN_SECONDS = 15.0
 

@@ -157,16 +157,14 @@ def _ask(golden: GoldenSet, version: ModelVersion, seconds: float) -> Replay:
 def _answers(version: ModelVersion, inputs: pa.Table, seconds: float) -> list[Answer]:
     """From everything that may answer for this version: its compiled form needs no model service."""
     form, stored = compiled.form_of(version), stored_form(version)
-    asked = None
+    found = []
     if version.engine not in compiled.ENGINES or (stored is not None and stored.runner_from is not None):
-        asked = _runners_answer(
-            version, inputs, seconds
-        )  # first: it says at once when nobody is there to ask
+        found.append(_runners_answer(version, inputs, seconds))  # first: it says at once when nobody is there
     estimate = partial(runners.predict_encoded, version, deadline=seconds)
-    found = engines.by_form(form, estimate, lambda form: form.answer_table(inputs))
-    if found is None and asked is None:
-        asked = _runners_answer(version, inputs, seconds)
-    return [answer for answer in (found, asked) if answer is not None]
+    by_form = engines.by_form(form, estimate, lambda form: form.answer_table(inputs))
+    if by_form is not None:
+        found.append(by_form)
+    return found or [_runners_answer(version, inputs, seconds)]
 
 
 def _runners_answer(version: ModelVersion, inputs: pa.Table, seconds: float) -> Answer:

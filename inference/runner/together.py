@@ -97,9 +97,7 @@ class Line:
         try:
             _those_who_hear({"waiting": True}, left)
             self._answer(batch)
-        except (
-            BaseException
-        ) as error:  # an exception of the model's may raise once more when it is asked for its text
+        except BaseException as error:  # of the model's own: it may raise even when it is asked for its text
             for turn in batch:  # theirs it is, and not the one's who drives
                 if not turn.is_over:
                     turn.give_up(error)

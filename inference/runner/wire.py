@@ -73,26 +73,27 @@ class Letters:
 
     def __init__(self, sock: socket.socket) -> None:
         self._sock = sock
-        self._rest = bytearray()
+        self._rest: list[memoryview] = []
 
     def send(self, message: dict[str, Any]) -> None:
         """As much of it as goes at once; raises OSError when nobody listens, and what packing raises."""
-        data = b"".join(_packed(message))
+        data = memoryview(b"".join(_packed(message)))
         if not self._rest:
-            data = data[self._sent(data) :]
-        self._rest += data
+            data = self._left_of(data)
+        if data:
+            self._rest.append(data)
 
-    def _sent(self, data: bytes) -> int:
-        done = 0
+    def _left_of(self, data: memoryview) -> memoryview:
         with suppress(BlockingIOError):
-            while done < len(data):
-                done += self._sock.send(memoryview(data)[done:], socket.MSG_DONTWAIT)
-        return done
+            while data:
+                data = data[self._sock.send(data, socket.MSG_DONTWAIT) :]
+        return data
 
     def finish(self) -> None:
         """Wait until all is sent."""
         self._sock.settimeout(None)
-        self._sock.sendall(self._rest)
+        for data in self._rest:
+            self._sock.sendall(data)
 
 
 def receive(sock: socket.socket, limit: int = MAX_CONTROL, deadline: Deadline = FOREVER) -> dict[str, Any]:
