@@ -8,20 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
 
-import numpy.typing as npt
 import pyarrow as pa
 
 from inference import compiled, runners
-from inference.compiled import CompiledForm, Declined
+from inference.compiled import Ask, CompiledForm, Declined
 from inference.models import stored_form
 from inference.runners import Answer, FreshRunner, Question, Reasons
 from inference.validation import Checked, Columns, Given
 from registry.changes import MustWait
 from registry.models import ModelVersion
-
-Estimate = Callable[[npt.NDArray[Any]], Answer]
 
 #: What a job may take for the question to the estimator and, where it refuses, the one to the whole model.
 SECONDS_OF_BOTH = 150.0
@@ -30,7 +26,7 @@ SECONDS_OF_BOTH = 150.0
 def predict_checked(version: ModelVersion, checked: Checked) -> Answer:
     """Answer validated rows, all or none. Raises ModelError, ModelTimeout or ModelUnavailable."""
     form = choose(version, len(checked.given))
-    found = by_form(form, _estimate(version), lambda form: _answer(form, checked.given))
+    found = by_form(form, checked.given, _estimate(version))
     return runners.predict(version, checked.table) if found is None else found
 
 
@@ -47,24 +43,21 @@ def predict_at_once(version: ModelVersion, checked: Checked) -> Answer:
 
 def predict(version: ModelVersion, table: pa.Table, deadline: float | None = None) -> Answer:
     """Answer a validated table, all rows or none. Raises as above."""
-    form = choose(version, table.num_rows)
-    found = by_form(form, _estimate(version, deadline), lambda form: form.answer_table(table))
+    found = by_form(choose(version, table.num_rows), table, _estimate(version, deadline))
     return runners.predict(version, table, deadline) if found is None else found
 
 
-def by_form(
-    form: CompiledForm | None, estimate: Estimate, answer: Callable[[CompiledForm], Answer]
-) -> Answer | None:
+def by_form(form: CompiledForm | None, given: Given, estimate: Ask) -> Answer | None:
     """A form's answer, with somebody to ask where it ends with the matrix; None where there is none."""
     if form is None:
         return None
     try:
-        return answer(form.asking(estimate))
+        return _answer(form.asking(estimate), given)
     except Declined:
         return None
 
 
-def _estimate(version: ModelVersion, deadline: float | None = None) -> Estimate:
+def _estimate(version: ModelVersion, deadline: float | None = None) -> Ask:
     return partial(runners.predict_encoded, version, deadline=deadline)
 
 
@@ -86,7 +79,7 @@ class FreshEngine:
         if form is None:
             return self._runner.predict(table)
         began = time.monotonic()
-        found = by_form(form, self._runner.predict_encoded, lambda form: form.answer_table(table))
+        found = by_form(form, table, self._runner.predict_encoded)
         if found is not None:
             return found
         left = SECONDS_OF_BOTH - (time.monotonic() - began)

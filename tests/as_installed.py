@@ -9,7 +9,6 @@ import runpy
 import sys
 from importlib.machinery import ModuleSpec
 from pathlib import Path
-from typing import NoReturn
 
 ROOT = Path(__file__).resolve().parent.parent
 ZYGOTE = ROOT / "inference" / "runner" / "__main__.py"
@@ -23,11 +22,8 @@ class Hidden:
 
     def find_spec(self, name: str, path: object = None, target: object = None) -> ModuleSpec | None:
         if name.partition(".")[0] in self.names:
-            self._refuse(name)
+            raise ModuleNotFoundError(f"No module named {name!r} (hidden: it is of the dev set)", name=name)
         return None
-
-    def _refuse(self, name: str) -> NoReturn:
-        raise ModuleNotFoundError(f"No module named {name!r} (hidden: it is of the dev set)", name=name)
 
 
 def dev_packages() -> set[str]:

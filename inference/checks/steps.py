@@ -32,6 +32,8 @@ COMPARE_SECONDS = 270.0  # for all forms of a version; with the time to make the
 EXPLAINED = 50  # rows of the sample that are explained
 EXPLAIN_SECONDS = 15.0
 
+NO_FORM = (forms.RunnerAnswers, parity.Differs)
+
 Rows = TypeVar("Rows")
 
 
@@ -456,8 +458,6 @@ def check_golden(case: Case) -> Outcome:
     inputs, origin = frozen.rows_of(case.version)
     return Outcome(frozen.keep(case.version, inputs, case.runner.predict(inputs, STEP_SECONDS), origin))
 
-
-NO_FORM = (forms.RunnerAnswers, parity.Differs)
 
 STEPS: dict[str, Callable[[Case], Outcome]] = {
     "hash": check_hash,

@@ -7,7 +7,7 @@ end with the encoded matrix: then a runner answers from it.
 
 from inference.compiled.container import BadForm
 from inference.compiled.errors import Declined
-from inference.compiled.form import RUNNER, UPLOAD, CompiledForm
+from inference.compiled.form import RUNNER, UPLOAD, Ask, CompiledForm
 from inference.compiled.stored import COMPILED, ENCODED, ENGINES, WITH_FORM, form_of, open_form_of
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "RUNNER",
     "UPLOAD",
     "WITH_FORM",
+    "Ask",
     "BadForm",
     "CompiledForm",
     "Declined",

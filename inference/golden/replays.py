@@ -161,7 +161,7 @@ def _answers(version: ModelVersion, inputs: pa.Table, seconds: float) -> list[An
     if version.engine not in compiled.ENGINES or (stored is not None and stored.runner_from is not None):
         found.append(_runners_answer(version, inputs, seconds))  # first: it says at once when nobody is there
     estimate = partial(runners.predict_encoded, version, deadline=seconds)
-    by_form = engines.by_form(form, estimate, lambda form: form.answer_table(inputs))
+    by_form = engines.by_form(form, inputs, estimate)
     if by_form is not None:
         found.append(by_form)
     return found or [_runners_answer(version, inputs, seconds)]
